@@ -1,0 +1,14 @@
+//! The durable run: its log of entries, the state folded from it, and the rows projected from it.
+//!
+//! Invariant 1: a run has no state outside its log; every other row about it can be rebuilt with [`project`].
+
+mod entry;
+mod project;
+mod state;
+
+pub use entry::{
+    AskedBudget, Entry, FailKind, Fence, Limits, Logged, ModelFault, Outcome, Retry, Run, Seq,
+    Signal, StopReason, TrailStep, Wake, Work,
+};
+pub use project::{LedgerLine, Row, RunStatus, project};
+pub use state::{CallState, ModelPhase, Phase, RunState};

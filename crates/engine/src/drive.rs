@@ -1,0 +1,537 @@
+//! The loop around [`next`]: one claim, from replay to release.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use futures::task::AtomicWaker;
+
+use adjutant_domain::agent::Agent;
+use adjutant_domain::approval::Approval;
+use adjutant_domain::id::{ApprovalId, CallId, MessageId};
+use adjutant_domain::label::{Label, Origin, Trust};
+use adjutant_domain::message::Message;
+use adjutant_domain::run::{
+    Entry, FailKind, Fence, Logged, Outcome, Phase, Row, Run, RunState, Seq, Signal, Wake, Work,
+    project,
+};
+use adjutant_domain::time::Timestamp;
+use adjutant_domain::tool::ToolOutcome;
+use adjutant_policy::Permit;
+use adjutant_ports::files::{FileScope, Files};
+use adjutant_ports::store::{Append, Cap, Claim, Hidden, StoreError};
+
+use crate::config::Config;
+use crate::context::Prefixes;
+use crate::deps::Deps;
+use crate::next::{Next, next};
+use crate::{call, model, reflect};
+
+/// Why a claim was let go before the run's end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Halt {
+    /// Another worker has it.
+    #[error("the claim was lost to another worker")]
+    Fenced,
+    /// The store failed; the lease will lapse and somebody takes over.
+    #[error("the store failed")]
+    Store(#[source] StoreError),
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Fenced => Self::Fenced,
+            other => Self::Store(other),
+        }
+    }
+}
+
+/// A bell that the worker rings when a signal for the run was stored.
+#[derive(Default)]
+pub(crate) struct Bell {
+    rung: std::sync::atomic::AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.rung.store(true, std::sync::atomic::Ordering::Release);
+        self.waker.wake();
+    }
+
+    async fn heard(&self) {
+        futures::future::poll_fn(|cx| {
+            self.waker.register(cx.waker());
+            if self.rung.swap(false, std::sync::atomic::Ordering::AcqRel) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+}
+
+/// What one claim works with.
+pub(crate) struct Cx {
+    pub(crate) deps: Deps,
+    pub(crate) config: Arc<Config>,
+    pub(crate) run: Run,
+    pub(crate) agent: Arc<Agent>,
+    pub(crate) workspace: PathBuf,
+    pub(crate) allowed_dirs: Vec<PathBuf>,
+    pub(crate) files: Option<Arc<dyn Files>>,
+    pub(crate) bell: Arc<Bell>,
+    /// The conversation as the model will see it; loaded once a claim, then kept up to date from our own entries.
+    pub(crate) history: Option<Vec<Message>>,
+    /// The least trusted text that this run has read.
+    pub(crate) lowest_trust: Trust,
+    /// Whether compaction was tried under this claim.
+    pub(crate) compaction_tried: bool,
+    /// What was recalled for this run's input, rendered once.
+    pub(crate) recalled: Option<String>,
+    /// The session's own choice of model, looked up once a claim.
+    pub(crate) session_model: Option<Option<String>>,
+    /// Permits that were just given and not yet used.
+    pub(crate) permits: BTreeMap<CallId, Permit>,
+    /// Questions of this run, as they were asked.
+    pub(crate) questions: BTreeMap<ApprovalId, Box<Approval>>,
+    /// Prompt beginnings, shared between claims.
+    pub(crate) prefixes: Arc<Prefixes>,
+    fence: Fence,
+    /// Entries that are decided but not yet written. They are always written before the next effect.
+    pending: Vec<Entry>,
+}
+
+impl Cx {
+    /// The moment.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.deps.clock.now()
+    }
+
+    /// Fresh entropy for an identifier.
+    pub(crate) fn entropy(&self) -> u128 {
+        self.deps.entropy.next_u128()
+    }
+
+    /// A fresh message identifier.
+    pub(crate) fn message_id(&self) -> MessageId {
+        MessageId::mint(self.now(), self.entropy())
+    }
+
+    /// Decides `entry`: the state changes now, the log before the next effect.
+    ///
+    /// This is what makes a result and the next intent one commit. Nothing outside may happen between a note and a flush.
+    pub(crate) fn note(&mut self, state: &mut RunState, entry: Entry) {
+        let logged = Logged {
+            seq: Seq(state.seq.0 + 1),
+            at: self.now(),
+            entry,
+        };
+        self.learn(&logged);
+        state.apply(&logged);
+        self.pending.push(logged.entry);
+    }
+
+    /// Writes what was noted.
+    pub(crate) async fn flush(&mut self, state: &mut RunState) -> Result<(), Halt> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        self.write(state, None, Vec::new()).await
+    }
+
+    /// Writes what was noted together with `entry`, under `caps`. On a refusal by a cap nothing is written and the notes
+    /// stay noted.
+    pub(crate) async fn append_under(
+        &mut self,
+        state: &mut RunState,
+        entry: Entry,
+        caps: Vec<Cap>,
+    ) -> Result<Result<(), StoreError>, Halt> {
+        match self.write(state, Some(entry), caps).await {
+            Err(Halt::Store(refusal @ StoreError::Budget { .. })) => Ok(Err(refusal)),
+            Err(halt) => Err(halt),
+            Ok(()) => Ok(Ok(())),
+        }
+    }
+
+    async fn write(
+        &mut self,
+        state: &mut RunState,
+        last: Option<Entry>,
+        caps: Vec<Cap>,
+    ) -> Result<(), Halt> {
+        let mut entries = self.pending.clone();
+        let extra = usize::from(last.is_some());
+        entries.extend(last);
+        let grants = call::grants_of(self, &entries);
+        let append = Append {
+            run: &self.run,
+            fence: self.fence,
+            entries,
+            caps,
+            grants,
+        };
+        let appended = self.deps.store.append(append).await?;
+        self.pending.clear();
+        let fresh = appended.logged.len().saturating_sub(extra);
+        for logged in appended.logged.iter().skip(fresh) {
+            self.learn(logged);
+            state.apply(logged);
+        }
+        for signal in appended.signals {
+            self.hear(state, signal);
+        }
+        Ok(())
+    }
+
+    /// Keeps the conversation in step with our own entries.
+    fn learn(&mut self, logged: &Logged) {
+        if let Entry::CallHeld { approval, .. } = &logged.entry {
+            self.questions.insert(approval.id, approval.clone());
+        }
+        for row in project(&self.run, logged) {
+            match row {
+                Row::Message(message) => {
+                    if message.label.trust < self.lowest_trust {
+                        self.lowest_trust = message.label.trust;
+                    }
+                    if let Some(history) = &mut self.history {
+                        history.push(message);
+                    }
+                }
+                // The next prompt is built from what is left.
+                Row::Hide { .. } => self.history = None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes a signal into the log.
+    fn hear(&mut self, state: &mut RunState, signal: Signal) {
+        match signal {
+            Signal::Cancel { by } => {
+                if state.cancel.is_none() {
+                    self.note(state, Entry::CancelAsked { by });
+                }
+            }
+            Signal::Answer {
+                approval,
+                choice,
+                by,
+            } => {
+                // An answer to a question that is not open any more changes nothing (R12).
+                if let Some(call) = state.call_held_by(approval).map(|c| c.call.id) {
+                    self.note(
+                        state,
+                        Entry::ApprovalResolved {
+                            approval,
+                            call,
+                            choice,
+                            by,
+                        },
+                    );
+                }
+            }
+            Signal::Steer { message, text } => self.steer(state, message, text),
+        }
+    }
+
+    fn steer(&mut self, state: &mut RunState, message: MessageId, text: String) {
+        // Words that arrive while the agent waits for the owner are the answer it waits for.
+        if let Some(call) = call::waits_for_owner(self, state) {
+            let label = Label::of(Origin::Owner);
+            let outcome = ToolOutcome::Done {
+                text: text.clone(),
+                label,
+            };
+            self.note(state, Entry::Steered { message, text });
+            call::finish(self, state, call, outcome);
+            return;
+        }
+        self.history = None;
+        self.note(state, Entry::Steered { message, text });
+    }
+
+    /// Waits for `effect` while saying that we live and listening for a stop.
+    ///
+    /// `Ok(None)`: somebody asked to stop; the effect was dropped.
+    pub(crate) async fn attend<T>(
+        &mut self,
+        state: &mut RunState,
+        effect: impl Future<Output = T>,
+    ) -> Result<Option<T>, Halt> {
+        let mut effect = pin!(effect);
+        let bell = Arc::clone(&self.bell);
+        loop {
+            let beat = self.deps.clock.sleep(self.config.heartbeat.duration());
+            let heard = pin!(bell.heard());
+            match select(effect.as_mut(), select(heard, beat)).await {
+                Either::Left((value, _)) => return Ok(Some(value)),
+                Either::Right((_, _)) => {
+                    self.extend(state).await?;
+                    if state.cancel.is_some() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn extend(&mut self, state: &mut RunState) -> Result<(), Halt> {
+        let lease = self.config.lease.duration();
+        let signals = self
+            .deps
+            .store
+            .extend(self.run.id, self.fence, lease)
+            .await?;
+        for signal in signals {
+            self.hear(state, signal);
+        }
+        Ok(())
+    }
+
+    /// The conversation, loaded when it is not at hand.
+    pub(crate) async fn history(&mut self) -> Result<&[Message], Halt> {
+        if self.history.is_none() {
+            let limit = self.config.history_messages;
+            let store = Arc::clone(&self.deps.store);
+            let mut messages = store
+                .messages(&self.run.owner, self.run.thread, limit, None, Hidden::Skip)
+                .await?;
+            // Words for runs that have not begun are not ours to answer.
+            messages.retain(|m| m.seq.is_some() || m.run == Some(self.run.id));
+            // What this run itself has said must be there in full, however long it is.
+            let own = messages
+                .iter()
+                .filter(|m| m.run == Some(self.run.id))
+                .count();
+            if own == messages.len() && messages.len() >= limit as usize {
+                let more = limit.saturating_mul(10);
+                messages = store
+                    .messages(&self.run.owner, self.run.thread, more, None, Hidden::Skip)
+                    .await?;
+                messages.retain(|m| m.run == Some(self.run.id));
+            }
+            for message in &messages {
+                self.lowest_trust = self.lowest_trust.min(message.label.trust);
+            }
+            // What is decided but not yet written belongs to it, too.
+            for entry in &self.pending {
+                let logged = Logged {
+                    seq: Seq(0),
+                    at: self.now(),
+                    entry: entry.clone(),
+                };
+                for row in project(&self.run, &logged) {
+                    if let Row::Message(message) = row {
+                        messages.push(message);
+                    }
+                }
+            }
+            self.history = Some(messages);
+        }
+        Ok(self.history.as_deref().unwrap_or_default())
+    }
+
+    /// How long one tool call may take: the tool's ceiling, or what is left of the run's time.
+    pub(crate) fn tool_deadline(&self, state: &RunState) -> Duration {
+        let left = state
+            .limits
+            .agent
+            .timeout
+            .duration()
+            .saturating_sub(state.active_time(self.now()));
+        self.config
+            .tool_timeout
+            .duration()
+            .min(left.max(Duration::from_secs(1)))
+    }
+
+    async fn finish(&mut self, state: &mut RunState, outcome: Outcome) -> Result<(), Halt> {
+        // What was begun and never answered is said, not dropped (R4).
+        let begun: Vec<CallId> = state
+            .calls
+            .iter()
+            .filter(|c| c.phase != Phase::Finished && 0 < c.starts)
+            .map(|c| c.call.id)
+            .collect();
+        for id in begun {
+            let text = "the run ended before this call had a result".to_owned();
+            call::finish(self, state, id, ToolOutcome::Unknown { text });
+        }
+        let entry = Entry::Finished {
+            outcome,
+            usage: state.usage,
+            cost: state.cost(),
+        };
+        self.note(state, entry);
+        self.flush(state).await?;
+        tracing::info!(run = %self.run.id, outcome = state.outcome.as_ref().map(Outcome::word), "run finished");
+        reflect::after(self, state).await;
+        Ok(())
+    }
+
+    async fn park(&mut self, state: &mut RunState, until: Wake) -> Result<(), Halt> {
+        let until = match until {
+            Wake::Approval { until } if call::waits_for_owner(self, state).is_some() => {
+                Wake::Owner { until }
+            }
+            other => other,
+        };
+        self.note(state, Entry::Parked { until });
+        self.flush(state).await
+    }
+}
+
+/// Drives one claim until the run rests or ends.
+#[tracing::instrument(name = "run", skip_all, fields(run = %claim.run.id, fence = claim.fence.0))]
+pub(crate) async fn drive(
+    deps: Deps,
+    config: Arc<Config>,
+    prefixes: Arc<Prefixes>,
+    bell: Arc<Bell>,
+    claim: Claim,
+) -> Result<(), Halt> {
+    let Claim {
+        run,
+        fence,
+        log,
+        signals,
+    } = claim;
+    let mut state = RunState::replay(&log);
+    let agent = deps.store.agent(&run.owner, &run.agent).await?;
+    let known = agent.is_some();
+    let agent = agent.unwrap_or_else(|| Arc::new(nobody(&run)));
+    let workspace = PathBuf::from(&agent.workspace);
+    let allowed_dirs: Vec<PathBuf> = agent.allowed_dirs.iter().map(PathBuf::from).collect();
+    let mut cx = Cx {
+        config,
+        fence,
+        bell,
+        workspace,
+        allowed_dirs,
+        files: None,
+        history: None,
+        lowest_trust: Trust::Owner,
+        compaction_tried: false,
+        recalled: None,
+        session_model: None,
+        permits: BTreeMap::new(),
+        questions: BTreeMap::new(),
+        prefixes,
+        pending: Vec::new(),
+        agent,
+        run,
+        deps,
+    };
+    for logged in &log {
+        cx.learn(logged);
+    }
+    for signal in signals {
+        cx.hear(&mut state, signal);
+    }
+    if !known {
+        let reason = format!("agent `{}` does not exist any more", cx.run.agent);
+        return cx
+            .finish(
+                &mut state,
+                Outcome::Failed {
+                    kind: FailKind::Internal,
+                    reason,
+                },
+            )
+            .await;
+    }
+    steps(&mut cx, &mut state).await
+}
+
+async fn steps(cx: &mut Cx, state: &mut RunState) -> Result<(), Halt> {
+    loop {
+        match next(state, cx.now()) {
+            Next::Settle(calls) => call::settle_all(cx, state, &calls).await?,
+            Next::Admit(calls) => call::admit(cx, state, &calls).await?,
+            Next::Run(calls) => call::run(cx, state, &calls).await?,
+            Next::Recover => model::recover(cx, state),
+            Next::AskModel => {
+                if let Some(outcome) = model::ask(cx, state).await? {
+                    return cx.finish(state, outcome).await;
+                }
+                if state.parked.is_some() {
+                    return Ok(());
+                }
+            }
+            Next::Wait(until) => return cx.park(state, until).await,
+            Next::Finish(outcome) => {
+                // Words that arrived while the answer was being written deserve an answer, not an end.
+                cx.flush(state).await?;
+                if matches!(next(state, cx.now()), Next::Finish(_)) {
+                    return cx.finish(state, outcome).await;
+                }
+            }
+            Next::Rest => return cx.flush(state).await,
+        }
+    }
+}
+
+impl Cx {
+    /// Parks from inside a step.
+    pub(crate) async fn rest_until(
+        &mut self,
+        state: &mut RunState,
+        at: Timestamp,
+    ) -> Result<(), Halt> {
+        self.park(state, Wake::Retry { at }).await
+    }
+
+    /// The agent's files, opened once a claim.
+    pub(crate) fn open_files(&mut self) -> Result<Arc<dyn Files>, String> {
+        if let Some(files) = &self.files {
+            return Ok(Arc::clone(files));
+        }
+        let scope = FileScope {
+            workspace: self.workspace.clone(),
+            allowed_dirs: self.allowed_dirs.clone(),
+            denied: vec![self.deps.places.state_dir.clone()],
+        };
+        let files = (self.deps.files)(&scope).map_err(|e| e.to_string())?;
+        self.files = Some(Arc::clone(&files));
+        Ok(files)
+    }
+
+    /// Whether a person asked for this call themselves.
+    pub(crate) fn by_owner(&self, state: &RunState, call: CallId) -> bool {
+        matches!(&state.work, Work::Call { call: asked, .. } if *asked == call)
+    }
+}
+
+/// What stands in for an agent that was deleted while its run was queued: it may do nothing.
+fn nobody(run: &Run) -> Agent {
+    Agent {
+        owner: run.owner.clone(),
+        name: run.agent.clone(),
+        display_name: String::new(),
+        description: String::new(),
+        provider: None,
+        model: None,
+        fallbacks: Vec::new(),
+        trust_level: adjutant_domain::agent::TrustLevel::L1,
+        system_prompt: String::new(),
+        tools: Some(Vec::new()),
+        allowed_dirs: Vec::new(),
+        workspace: String::new(),
+        approval_policy: adjutant_domain::agent::ApprovalPolicy::Block,
+        vault_grants: Vec::new(),
+        budget: adjutant_domain::agent::AgentBudget::default(),
+        limits: adjutant_domain::agent::AgentLimits::default(),
+        reflect: false,
+        revision: 0,
+        updated_at: Timestamp::default(),
+    }
+}

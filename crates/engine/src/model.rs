@@ -1,0 +1,671 @@
+//! One model call: route, reserve, ask, stream, settle; and what follows when it fails.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+
+use adjutant_domain::id::{CallId, ReservationId};
+use adjutant_domain::message::Part;
+use adjutant_domain::money::{Cost, Usage};
+use adjutant_domain::run::{
+    AskedBudget, Entry, FailKind, ModelFault, ModelPhase, Outcome, Retry, RunState, Work,
+};
+use adjutant_domain::time::Span;
+use adjutant_policy::reservation;
+use adjutant_ports::bus::{Pulse, PulseKind};
+use adjutant_ports::provider::{ModelAsk, ModelEnd, ModelEvent, ModelMessage, Route};
+use adjutant_ports::store::{Cap, CapScope, Rate, StoreError, Take};
+
+use crate::config::Unpriced;
+use crate::context::{self, BYTES_PER_TOKEN, Prefix};
+use crate::drive::{Cx, Halt};
+use crate::reflect;
+
+/// The least output worth paying a prompt for, in tokens (TE-13).
+const OUTPUT_TOKENS_MIN: u32 = 256;
+/// How long a run rests while the money it needs is only held, not spent, by others.
+const BUDGET_REST: Duration = Duration::from_millis(250);
+/// Longest wait for a token bucket before the run fails with a clear reason (TE-20).
+const BUCKET_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What became of a quiet question.
+pub(crate) enum Asked {
+    /// A complete reply, not yet written down.
+    Replied {
+        /// The reply.
+        end: ModelEnd,
+        /// `provider/model`.
+        route: String,
+        /// What it cost.
+        cost: Cost,
+        /// What it settles.
+        budget: AskedBudget,
+    },
+    /// No reply; what failed was written down.
+    NotNow,
+}
+
+/// Asks the model once and notes what came of it. `Some` ends the run.
+pub(crate) async fn ask(cx: &mut Cx, state: &mut RunState) -> Result<Option<Outcome>, Halt> {
+    let routes = routes(cx).await?;
+    let route = match pick(cx, state, &routes) {
+        Ok(route) => route,
+        Err(outcome) => return Ok(outcome),
+    };
+    let tokens = context_tokens(state, &route);
+    let (prefix, messages) = if let Work::Reflect { of } = state.work {
+        reflect::prompt(cx, of).await?
+    } else {
+        let prefix = cx.prefixes.get(&cx.agent, &cx.deps.tools);
+        let room =
+            tokens.saturating_sub(usize::try_from(prefix.bytes).unwrap_or(0) / BYTES_PER_TOKEN);
+        context::compact(cx, state, room).await?;
+        if state.cancel.is_some() {
+            return Ok(None);
+        }
+        (prefix, context::conversation(cx, room).await?)
+    };
+    let output_max = state.limits.agent.max_output_tokens;
+    match reserve(cx, state, &route, &prefix, &messages, output_max).await? {
+        Reserved::Go {
+            output_tokens,
+            budget,
+        } => {
+            let ask = to_ask(&route, &prefix, messages, output_tokens);
+            let more_routes = (state.route_index as usize) + 1 < routes.len();
+            stream(cx, state, &route, ask, budget, more_routes).await?;
+            Ok(None)
+        }
+        Reserved::Rest(span) => {
+            let at = cx.now().plus(span);
+            cx.rest_until(state, at).await?;
+            Ok(None)
+        }
+        Reserved::Refused(outcome) => Ok(Some(outcome)),
+    }
+}
+
+/// Asks without showing words to anybody: for summaries. The caller writes the reply down.
+pub(crate) async fn ask_quietly(
+    cx: &mut Cx,
+    state: &mut RunState,
+    prefix: &Prefix,
+    messages: Vec<ModelMessage>,
+    output_max: u32,
+) -> Result<Asked, Halt> {
+    let routes = routes(cx).await?;
+    let Some(Ok(route)) = routes
+        .get(state.route_index as usize)
+        .map(|name| cx.deps.models.route(name))
+    else {
+        return Ok(Asked::NotNow);
+    };
+    let Reserved::Go {
+        output_tokens,
+        budget,
+    } = reserve(cx, state, &route, prefix, &messages, output_max).await?
+    else {
+        return Ok(Asked::NotNow);
+    };
+    let ask = to_ask(&route, prefix, messages, output_tokens);
+    let prompt_bytes = prompt_bytes(&ask);
+    let provider = Arc::clone(&route.provider);
+    let collected = cx.attend(state, collect(provider, ask, |_| {})).await?;
+    match collected {
+        Some(Ok(end)) => {
+            let cost = cost(&route, &end.usage);
+            Ok(Asked::Replied {
+                end,
+                route: route.name,
+                cost,
+                budget,
+            })
+        }
+        Some(Err((fault, heard))) => {
+            let usage = estimate(prompt_bytes, heard);
+            note_failure(
+                cx,
+                state,
+                &route.name,
+                fault,
+                &usage,
+                cost(&route, &usage),
+                budget,
+            );
+            Ok(Asked::NotNow)
+        }
+        None => {
+            let usage = estimate(prompt_bytes, 0);
+            note_failure(
+                cx,
+                state,
+                &route.name,
+                ModelFault::Cut,
+                &usage,
+                cost(&route, &usage),
+                budget,
+            );
+            Ok(Asked::NotNow)
+        }
+    }
+}
+
+/// Notes a failure after which the same route may be asked again at once.
+pub(crate) fn note_failure(
+    cx: &mut Cx,
+    state: &mut RunState,
+    route: &str,
+    fault: ModelFault,
+    usage: &Usage,
+    cost: Cost,
+    budget: AskedBudget,
+) {
+    let retry = Retry::Same { at: cx.now() };
+    let entry = Entry::ModelFailed {
+        route: route.to_owned(),
+        fault,
+        retry,
+        usage: *usage,
+        cost,
+        budget,
+    };
+    cx.note(state, entry);
+}
+
+/// The fault of a reply without words.
+pub(crate) fn empty_reply() -> ModelFault {
+    ModelFault::Garbage {
+        text: "the reply was empty".to_owned(),
+    }
+}
+
+/// A model call was under way when the last worker was lost. The provider may bill it, so its reservation counts as spent
+/// (TE-6), and the model is asked again: nothing of the lost reply was ever acted on.
+pub(crate) fn recover(cx: &mut Cx, state: &mut RunState) {
+    let ModelPhase::Asked { route, budget } = state.model.clone() else {
+        return;
+    };
+    let cost = Cost::Priced {
+        micros: budget.reserve,
+    };
+    let usage = Usage {
+        estimated: true,
+        ..Usage::default()
+    };
+    note_failure(cx, state, &route, ModelFault::Lost, &usage, cost, budget);
+}
+
+/// The routes of this run, best first.
+async fn routes(cx: &mut Cx) -> Result<Vec<String>, Halt> {
+    if cx.session_model.is_none() {
+        let session = cx
+            .deps
+            .store
+            .session_by_id(&cx.run.owner, cx.run.session)
+            .await?;
+        cx.session_model = Some(session.and_then(|s| s.model));
+    }
+    let own = match (&cx.agent.provider, &cx.agent.model) {
+        (Some(provider), Some(model)) => Some(format!("{provider}/{model}")),
+        (Some(provider), None) => Some(provider.clone()),
+        (None, Some(model)) => Some(model.clone()),
+        (None, None) => None,
+    };
+    let chosen = cx.session_model.clone().flatten().or_else(|| own.clone());
+    let fallbacks = if cx.agent.fallbacks.is_empty() && own.is_none() {
+        cx.deps.models.fallbacks()
+    } else {
+        cx.agent.fallbacks.clone()
+    };
+    let first = chosen.unwrap_or_else(|| cx.deps.models.default_route());
+    let mut routes = vec![first];
+    for route in fallbacks {
+        if !routes.contains(&route) {
+            routes.push(route);
+        }
+    }
+    Ok(routes)
+}
+
+/// The route in use. `Err(Some(outcome))` ends the run; `Err(None)`: the next step decides again.
+fn pick(cx: &mut Cx, state: &mut RunState, routes: &[String]) -> Result<Route, Option<Outcome>> {
+    let index = state.route_index as usize;
+    let Some(name) = routes.get(index) else {
+        let last = match &state.model {
+            ModelPhase::Failed { fault, .. } => fault.sentence(),
+            _ => "no model is configured".to_owned(),
+        };
+        return Err(Some(Outcome::Failed {
+            kind: FailKind::Model,
+            reason: last,
+        }));
+    };
+    cx.deps.models.route(name).map_err(|reason| {
+        if index + 1 < routes.len() {
+            let entry = Entry::ModelFailed {
+                route: name.clone(),
+                fault: ModelFault::Auth { text: reason },
+                retry: Retry::NextRoute,
+                usage: Usage::default(),
+                cost: Cost::Priced {
+                    micros: adjutant_domain::money::Micros::ZERO,
+                },
+                budget: fresh_budget(cx, adjutant_domain::money::Micros::ZERO),
+            };
+            cx.note(state, entry);
+            None
+        } else {
+            Some(Outcome::Failed {
+                kind: FailKind::Model,
+                reason,
+            })
+        }
+    })
+}
+
+fn context_tokens(state: &RunState, route: &Route) -> usize {
+    let agent = state.limits.agent.context_tokens;
+    let room = route.context_tokens.map_or(agent, |model| {
+        agent.min(model.saturating_sub(state.limits.agent.max_output_tokens))
+    });
+    room as usize
+}
+
+fn to_ask(
+    route: &Route,
+    prefix: &Prefix,
+    messages: Vec<ModelMessage>,
+    output_tokens: u32,
+) -> ModelAsk {
+    ModelAsk {
+        model: route.model.clone(),
+        system: Arc::clone(&prefix.system),
+        tools: Arc::clone(&prefix.tools),
+        messages,
+        max_output_tokens: output_tokens,
+    }
+}
+
+enum Reserved {
+    Go {
+        output_tokens: u32,
+        budget: AskedBudget,
+    },
+    Rest(Duration),
+    Refused(Outcome),
+}
+
+/// Takes from the rate buckets, then writes the intent with its reservation under every cap, in one commit. When the
+/// reservation does not fit, the output is made shorter; when only other runs' reservations are in the way, this one
+/// rests; else the run ends.
+async fn reserve(
+    cx: &mut Cx,
+    state: &mut RunState,
+    route: &Route,
+    prefix: &Prefix,
+    messages: &[ModelMessage],
+    output_max: u32,
+) -> Result<Reserved, Halt> {
+    let bytes = prefix.bytes + messages_bytes(messages);
+    if let Some(refused) =
+        take_tokens(cx, &route.name, bytes / 4 + u64::from(output_max) / 4).await?
+    {
+        return Ok(refused);
+    }
+    let caps = caps(cx, state);
+    if route.price.is_none() && !caps.is_empty() && cx.config.unpriced == Unpriced::Block {
+        let reason = format!(
+            "`{}` has no known price, and a budget applies (`worker.unpriced = \"block\"`)",
+            route.name
+        );
+        return Ok(Reserved::Refused(Outcome::Failed {
+            kind: FailKind::Budget,
+            reason,
+        }));
+    }
+    let mut output_tokens = output_max;
+    loop {
+        let amount = reservation(route.price.as_ref(), bytes, output_tokens);
+        let budget = fresh_budget(cx, amount);
+        let entry = Entry::ModelAsked {
+            attempt: state.attempts + 1,
+            route: route.name.clone(),
+            budget: budget.clone(),
+        };
+        let refusal = match cx.append_under(state, entry, caps.clone()).await? {
+            Ok(()) => {
+                return Ok(Reserved::Go {
+                    output_tokens,
+                    budget,
+                });
+            }
+            Err(refusal) => refusal,
+        };
+        let StoreError::Budget { scope, limit, left } = refusal else {
+            return Err(Halt::Store(refusal));
+        };
+        let prompt = reservation(route.price.as_ref(), bytes, 0);
+        let per_token = route.price.map_or(0, |p| p.output).max(1);
+        let fits = u128::from(left.less(prompt).0) * 1_000_000 / u128::from(per_token);
+        let fits = u32::try_from(fits).unwrap_or(u32::MAX);
+        if OUTPUT_TOKENS_MIN <= fits && fits < output_tokens {
+            output_tokens = fits;
+            continue;
+        }
+        return refused(
+            cx,
+            &caps,
+            &scope,
+            limit,
+            reservation(route.price.as_ref(), bytes, OUTPUT_TOKENS_MIN),
+        )
+        .await;
+    }
+}
+
+/// A cap refused even the shortest output: rest while the money is only held by others, end when it is spent.
+async fn refused(
+    cx: &Cx,
+    caps: &[Cap],
+    scope: &str,
+    limit: adjutant_domain::money::Micros,
+    least: adjutant_domain::money::Micros,
+) -> Result<Reserved, Halt> {
+    if let Some(cap) = caps.iter().find(|c| c.scope.word() == scope) {
+        let spend = cx.deps.store.spend(&cx.run.owner, &cap.scope).await?;
+        let only_held = spend.used_micros + least <= cap.limit;
+        if only_held && adjutant_domain::money::Micros::ZERO < spend.reserved_micros {
+            return Ok(Reserved::Rest(BUDGET_REST));
+        }
+    }
+    let reason = format!(
+        "the {scope} budget of {limit} is spent; raise it with `adjutant budget set {scope} <dollars>` or wait for the \
+         next window"
+    );
+    Ok(Reserved::Refused(Outcome::Failed {
+        kind: FailKind::Budget,
+        reason,
+    }))
+}
+
+fn fresh_budget(cx: &Cx, reserve: adjutant_domain::money::Micros) -> AskedBudget {
+    AskedBudget {
+        reservation: ReservationId::mint(cx.now(), cx.entropy()),
+        reserve,
+        day: cx.deps.clock.local_day(),
+    }
+}
+
+fn caps(cx: &Cx, state: &RunState) -> Vec<Cap> {
+    let budget = &state.limits.budget;
+    let mut caps = Vec::new();
+    if let Some(limit) = budget.run_micros {
+        caps.push(Cap {
+            scope: CapScope::Run { run: cx.run.id },
+            limit,
+        });
+    }
+    if let Some(limit) = budget.session_micros {
+        caps.push(Cap {
+            scope: CapScope::Session {
+                session: cx.run.session,
+            },
+            limit,
+        });
+    }
+    if let Some(limit) = budget.day_micros {
+        caps.push(Cap {
+            scope: CapScope::Day {
+                day: cx.deps.clock.local_day(),
+            },
+            limit,
+        });
+    }
+    caps
+}
+
+async fn take_tokens(cx: &Cx, route: &str, amount: u64) -> Result<Option<Reserved>, Halt> {
+    let owner = cx
+        .config
+        .owner_rate
+        .map(|rate| (format!("owner:{}", cx.run.owner), rate, "your"));
+    let model = cx
+        .config
+        .model_rates
+        .get(route)
+        .map(|rate| (format!("model:{route}"), *rate, "this model's"));
+    for (bucket, rate, whose) in owner.into_iter().chain(model) {
+        let shape = Rate {
+            burst: rate.burst,
+            per_minute: rate.tokens_per_minute,
+        };
+        // An amount the bucket can never hold would wait for ever.
+        let wanted = amount.min(rate.burst.max(1));
+        if let Take::Wait(span) = cx.deps.store.take(&bucket, wanted, shape).await? {
+            if span <= BUCKET_WAIT_MAX {
+                return Ok(Some(Reserved::Rest(span.max(Duration::from_millis(50)))));
+            }
+            let reason = format!(
+                "{whose} rate limit of {} tokens a minute is used up; try again in {}",
+                rate.tokens_per_minute,
+                Span::from_secs(span.as_secs() + 1)
+            );
+            let outcome = Outcome::Failed {
+                kind: FailKind::RateLimited,
+                reason,
+            };
+            return Ok(Some(Reserved::Refused(outcome)));
+        }
+    }
+    Ok(None)
+}
+
+async fn stream(
+    cx: &mut Cx,
+    state: &mut RunState,
+    route: &Route,
+    ask: ModelAsk,
+    budget: AskedBudget,
+    more_routes: bool,
+) -> Result<(), Halt> {
+    let bytes = prompt_bytes(&ask);
+    let bus = Arc::clone(&cx.deps.bus);
+    let (run, session) = (cx.run.id, cx.run.session_key.clone());
+    let run_name: Arc<str> = cx.run.name().into();
+    let mut any = false;
+    let pulse = |kind| {
+        bus.pulse(Pulse {
+            run,
+            run_name: Arc::clone(&run_name),
+            session: session.clone(),
+            kind,
+        });
+    };
+    let heard = cx
+        .attend(
+            state,
+            collect(Arc::clone(&route.provider), ask, |kind| {
+                any = true;
+                pulse(kind);
+            }),
+        )
+        .await?;
+    match heard {
+        Some(Ok(end)) => note_reply(cx, state, route, end, budget),
+        Some(Err((fault, heard))) => {
+            if any {
+                pulse(PulseKind::Reset);
+            }
+            let retry = follow_up(cx, state, &fault, more_routes);
+            tracing::warn!(route = %route.name, fault = ?std::mem::discriminant(&fault), "model call failed");
+            let usage = if heard == 0 {
+                Usage::default()
+            } else {
+                estimate(bytes, heard)
+            };
+            let cost = cost(route, &usage);
+            let entry = Entry::ModelFailed {
+                route: route.name.clone(),
+                fault,
+                retry,
+                usage,
+                cost,
+                budget,
+            };
+            cx.note(state, entry);
+        }
+        None => {
+            let usage = estimate(bytes, 0);
+            let entry = Entry::ModelFailed {
+                route: route.name.clone(),
+                fault: ModelFault::Cut,
+                retry: Retry::GiveUp,
+                cost: cost(route, &usage),
+                usage,
+                budget,
+            };
+            cx.note(state, entry);
+        }
+    }
+    Ok(())
+}
+
+fn note_reply(
+    cx: &mut Cx,
+    state: &mut RunState,
+    route: &Route,
+    end: ModelEnd,
+    budget: AskedBudget,
+) {
+    let now = cx.now();
+    let mut parts = Vec::with_capacity(end.calls.len() + 2);
+    for (text, signature) in end.thinking {
+        parts.push(Part::Thinking { text, signature });
+    }
+    if !end.text.is_empty() {
+        parts.push(Part::Text { text: end.text });
+    }
+    for call in end.calls {
+        parts.push(Part::ToolCall {
+            call: CallId::mint(now, cx.entropy()),
+            wire_id: call.wire_id,
+            name: call.name,
+            args: call.args,
+        });
+    }
+    let entry = Entry::ModelReplied {
+        message: cx.message_id(),
+        parts,
+        stop: end.stop,
+        route: route.name.clone(),
+        cost: cost(route, &end.usage),
+        usage: end.usage,
+        budget,
+    };
+    cx.note(state, entry);
+}
+
+fn cost(route: &Route, usage: &Usage) -> Cost {
+    route.price.map_or(Cost::Unpriced, |price| Cost::Priced {
+        micros: price.cost(usage),
+    })
+}
+
+/// Reads a stream to its clean end. The error carries how many bytes were heard before it.
+async fn collect(
+    provider: Arc<dyn adjutant_ports::Provider>,
+    ask: ModelAsk,
+    mut hear: impl FnMut(PulseKind),
+) -> Result<ModelEnd, (ModelFault, usize)> {
+    let mut heard = 0;
+    let mut events = provider.stream(ask).await.map_err(|fault| (fault, 0))?;
+    while let Some(event) = events.next().await {
+        match event.map_err(|fault| (fault, heard))? {
+            ModelEvent::Text(text) => {
+                heard += text.len();
+                hear(PulseKind::Text(text.into()));
+            }
+            ModelEvent::Thinking(text) => {
+                heard += text.len();
+                hear(PulseKind::Thinking(text.into()));
+            }
+            ModelEvent::CallBegun { .. } => heard += 1,
+            ModelEvent::End(end) => {
+                let empty = end.text.is_empty() && end.calls.is_empty() && end.thinking.is_empty();
+                let refused = matches!(end.stop, adjutant_domain::run::StopReason::Refusal);
+                return if empty && !refused {
+                    Err((empty_reply(), heard))
+                } else {
+                    Ok(end)
+                };
+            }
+        }
+    }
+    // No clean end: partial output is never presented as final (R6).
+    Err((ModelFault::Cut, heard))
+}
+
+/// What follows a fault: the same route later, the next route, or the end. Jitter comes from the injected entropy.
+fn follow_up(cx: &Cx, state: &RunState, fault: &ModelFault, more_routes: bool) -> Retry {
+    let elsewhere = if more_routes {
+        Retry::NextRoute
+    } else {
+        Retry::GiveUp
+    };
+    if !fault.is_retryable() || state.limits.agent.model_retries <= state.failures {
+        return elsewhere;
+    }
+    let first = cx.config.backoff_first.duration();
+    let longest = cx.config.backoff_max.duration();
+    let doubled = first.saturating_mul(
+        1_u32
+            .checked_shl(state.failures.min(20))
+            .unwrap_or(u32::MAX),
+    );
+    let span = doubled.min(longest);
+    // Full wait down to half of it, so that many runs do not come back at once.
+    let half = u64::try_from(span.as_millis() / 2)
+        .unwrap_or(u64::MAX)
+        .max(1);
+    let jitter = u64::try_from(cx.entropy() % u128::from(half)).unwrap_or(0);
+    let mut wait = Duration::from_millis(half + jitter);
+    if let ModelFault::RateLimited {
+        retry_after: Some(hint),
+    } = fault
+    {
+        if cx.config.retry_after_max.duration() < hint.duration() {
+            return elsewhere;
+        }
+        wait = wait.max(hint.duration());
+    }
+    Retry::Same {
+        at: cx.now().plus(wait),
+    }
+}
+
+fn messages_bytes(messages: &[ModelMessage]) -> u64 {
+    messages
+        .iter()
+        .map(|m| context::message_bytes(m) as u64)
+        .sum()
+}
+
+fn prompt_bytes(ask: &ModelAsk) -> u64 {
+    let tools: usize = ask
+        .tools
+        .iter()
+        .map(|t| t.name.len() + t.description.len() + 200)
+        .sum();
+    (ask.system.len() + tools) as u64 + messages_bytes(&ask.messages)
+}
+
+/// What a provider may bill for a reply that was not completed.
+fn estimate(prompt_bytes: u64, heard: usize) -> Usage {
+    Usage {
+        input: prompt_bytes / 4,
+        output: heard as u64 / 4,
+        estimated: true,
+        ..Usage::default()
+    }
+}

@@ -1,0 +1,616 @@
+//! Runs: the queue and the logs.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use adjutant_domain::event::Event;
+use adjutant_domain::id::{MessageId, OwnerId, RunId, SessionId};
+use adjutant_domain::money::Micros;
+use adjutant_domain::run::{
+    Entry, Fence, LedgerLine, Logged, Row, Run, RunStatus, Seq, Signal, Wake, project,
+};
+use adjutant_domain::time::Timestamp;
+use adjutant_ports::store::{
+    Accepted, Append, Appended, Cap, CapScope, Claim, Intake, Offer, RunIndex, RunInfo, RunStore,
+    StoreError, Stored,
+};
+
+use super::{Inner, LedgerRow, MemoryStore, RunRow, Weakness};
+
+const QUEUED_PER_SESSION_MAX: u64 = 32;
+const QUEUED_PER_OWNER_MAX: u64 = 1_024;
+
+/// The windows a run's money counts against.
+fn windows(run: &Run, day: &str) -> Vec<(String, String)> {
+    [
+        CapScope::Run { run: run.id },
+        CapScope::Session {
+            session: run.session,
+        },
+        CapScope::Day {
+            day: day.to_owned(),
+        },
+    ]
+    .iter()
+    .map(|scope| (scope.word().to_owned(), scope.key()))
+    .collect()
+}
+
+impl Inner {
+    pub(crate) fn write_entry(
+        &mut self,
+        id: RunId,
+        fence: Fence,
+        at: Timestamp,
+        entry: Entry,
+    ) -> Option<(Logged, Vec<Event>)> {
+        let row = self.runs.get_mut(&id)?;
+        let logged = Logged {
+            seq: Seq(row.log.len() as u64 + 1),
+            at,
+            entry,
+        };
+        row.log.push(logged.clone());
+        row.written_by.push(fence);
+        let run = row.run.clone();
+        let mut events = Vec::new();
+        for consequence in project(&run, &logged) {
+            if let Some(event) = self.write_row(&run, at, consequence) {
+                events.push(event);
+            }
+        }
+        Some((logged, events))
+    }
+
+    fn write_row(&mut self, run: &Run, at: Timestamp, row: Row) -> Option<Event> {
+        match row {
+            Row::Status(status) => self.set_status(run.id, at, status),
+            Row::Message(message) => self.add_message(message, true),
+            Row::Hide { through } => {
+                self.hidden.insert(run.thread, through);
+            }
+            Row::Reserve(budget) => {
+                let windows = windows(run, &budget.day);
+                for (scope, key) in &windows {
+                    let spend = self
+                        .spends
+                        .entry((run.owner.clone(), scope.clone(), key.clone()))
+                        .or_default();
+                    spend.reserved_micros += budget.reserve;
+                }
+                self.reservations.insert(
+                    budget.reservation,
+                    (run.owner.clone(), windows, budget.reserve),
+                );
+            }
+            Row::Ledger(line) => self.settle(run, line),
+            Row::Approval(approval) => {
+                self.approvals.insert(approval.id, *approval);
+            }
+            Row::ApprovalResolved {
+                id,
+                state,
+                choice,
+                by,
+            } => {
+                if let Some(approval) = self.approvals.get_mut(&id) {
+                    approval.state = state;
+                    approval.choice = Some(choice);
+                    approval.answered_by = Some(by);
+                }
+            }
+            Row::ApprovalsLapse => {
+                for approval in self.approvals.values_mut().filter(|a| a.run == run.id) {
+                    if approval.state == adjutant_domain::approval::ApprovalState::Open {
+                        approval.state = adjutant_domain::approval::ApprovalState::Cancelled;
+                    }
+                }
+            }
+            Row::Event(kind) => {
+                return Some(MemoryStore::feed(
+                    self,
+                    &run.owner,
+                    at,
+                    Some(run),
+                    None,
+                    kind,
+                ));
+            }
+        }
+        None
+    }
+
+    fn set_status(&mut self, id: RunId, at: Timestamp, status: RunStatus) {
+        let elapsed = self.elapsed;
+        let Some(row) = self.runs.get_mut(&id) else {
+            return;
+        };
+        match &status {
+            RunStatus::Queued | RunStatus::Running => {}
+            RunStatus::Parked { until } => {
+                let waiting = row.signals.iter().any(|(_, delivered)| delivered.is_none());
+                row.ready_at = if waiting {
+                    elapsed
+                } else {
+                    elapsed.saturating_add(until.at().since(at))
+                };
+                row.lease_until = None;
+                row.worker = None;
+            }
+            RunStatus::Finished { .. } => {
+                row.finished_at = Some(at);
+                row.lease_until = None;
+                row.worker = None;
+                row.signals.clear();
+            }
+        }
+        row.status = status;
+        let session = row.run.session;
+        let active = self
+            .runs
+            .values()
+            .filter(|r| r.run.session == session && r.is_active())
+            .count();
+        if 1 < active {
+            self.broken
+                .insert(format!("{active} runs of {session} are active at once"));
+        }
+    }
+
+    fn settle(&mut self, run: &Run, line: LedgerLine) {
+        let held = self
+            .reservations
+            .remove(&line.reservation)
+            .map_or(Micros::ZERO, |(_, _, held)| held);
+        for (scope, key) in windows(run, &line.day) {
+            let spend = self
+                .spends
+                .entry((run.owner.clone(), scope, key))
+                .or_default();
+            spend.reserved_micros = spend.reserved_micros.less(held);
+            spend.calls += 1;
+            spend.usage = spend.usage.plus(&line.usage);
+            match line.cost.micros() {
+                Some(micros) => spend.used_micros += micros,
+                None => spend.unpriced += 1,
+            }
+        }
+        self.ledger.push(LedgerRow { run: run.id, line });
+    }
+
+    fn check_caps(&self, owner: &OwnerId, caps: &[Cap], entries: &[Entry]) -> Stored<()> {
+        for entry in entries {
+            let Entry::ModelAsked { budget, .. } = entry else {
+                continue;
+            };
+            for cap in caps {
+                let key = (owner.clone(), cap.scope.word().to_owned(), cap.scope.key());
+                let spend = self.spends.get(&key).copied().unwrap_or_default();
+                let held = spend.used_micros + spend.reserved_micros;
+                if cap.limit < held + budget.reserve {
+                    return Err(StoreError::Budget {
+                        scope: cap.scope.word().to_owned(),
+                        limit: cap.limit,
+                        left: cap.limit.less(held),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn steer_target(&self, session: SessionId) -> Option<RunId> {
+        self.runs
+            .values()
+            .find(|r| {
+                r.run.session == session
+                    && matches!(
+                        &r.status,
+                        RunStatus::Parked {
+                            until: Wake::Owner { .. }
+                        }
+                    )
+            })
+            .map(|r| r.run.id)
+    }
+
+    /// Signals not yet given to this claim.
+    fn fresh_signals(row: &mut RunRow, fence: Fence) -> Vec<Signal> {
+        let mut out = Vec::new();
+        for (signal, delivered) in &mut row.signals {
+            if *delivered != Some(fence) {
+                *delivered = Some(fence);
+                out.push(signal.clone());
+            }
+        }
+        out
+    }
+
+    /// Forgets signals whose entry is now in the log.
+    fn consume_signals(row: &mut RunRow, entry: &Entry) {
+        row.signals.retain(|(signal, _)| match (signal, entry) {
+            (Signal::Cancel { .. }, Entry::CancelAsked { .. }) => false,
+            (Signal::Answer { approval, .. }, Entry::ApprovalResolved { approval: done, .. }) => {
+                approval != done
+            }
+            (Signal::Steer { message, .. }, Entry::Steered { message: done, .. }) => {
+                message != done
+            }
+            _ => true,
+        });
+    }
+
+    fn head(&self, now: Duration) -> Option<RunId> {
+        let due = |r: &&RunRow| match r.status {
+            RunStatus::Queued | RunStatus::Parked { .. } => r.ready_at <= now,
+            RunStatus::Running => r.lease_until.is_none_or(|until| until <= now),
+            RunStatus::Finished { .. } => false,
+        };
+        let mut candidates: Vec<&RunRow> = self.runs.values().filter(due).collect();
+        candidates.retain(|r| {
+            // The seat is free, or it is this run's own.
+            !self
+                .runs
+                .values()
+                .any(|o| o.run.session == r.run.session && o.run.id != r.run.id && o.is_active())
+        });
+        candidates.sort_by_key(|r| {
+            (
+                matches!(r.status, RunStatus::Queued),
+                -i64::from(r.run.priority),
+                r.ready_at,
+                r.run.id,
+            )
+        });
+        // Within a session the older of two queued runs goes first.
+        candidates.first().map(|r| r.run.id)
+    }
+}
+
+#[async_trait]
+impl RunStore for MemoryStore {
+    async fn accept(&self, intake: Intake) -> Stored<Accepted> {
+        let now = self.now();
+        let elapsed = self.monotonic();
+        let mut inner = self.lock();
+        let owner = intake.run.owner.clone();
+        if let Some(key) = &intake.run.client_key
+            && let Some((run, method, digest)) =
+                inner.names.get(&(owner.clone(), key.as_str().to_owned()))
+        {
+            return if *method == intake.method && *digest == intake.digest {
+                Ok(Accepted::Repeat { run: *run })
+            } else {
+                Err(StoreError::KeyReused)
+            };
+        }
+        let queued = |wanted: &dyn Fn(&RunRow) -> bool| {
+            inner
+                .runs
+                .values()
+                .filter(|r| matches!(r.status, RunStatus::Queued) && wanted(r))
+                .count() as u64
+        };
+        if QUEUED_PER_SESSION_MAX <= queued(&|r| r.run.session == intake.run.session) {
+            return Err(StoreError::Full {
+                what: "session queue",
+                max: QUEUED_PER_SESSION_MAX,
+            });
+        }
+        if QUEUED_PER_OWNER_MAX <= queued(&|r| r.run.owner == owner) {
+            return Err(StoreError::Full {
+                what: "owner queue",
+                max: QUEUED_PER_OWNER_MAX,
+            });
+        }
+        let steered = intake
+            .message
+            .as_ref()
+            .and_then(|_| inner.steer_target(intake.run.session));
+        let id = steered.unwrap_or(intake.run.id);
+        if let Some(key) = &intake.run.client_key {
+            inner.names.insert(
+                (owner.clone(), key.as_str().to_owned()),
+                (id, intake.method, intake.digest.clone()),
+            );
+        }
+        if let (Some(target), Some(mut message)) = (steered, intake.message.clone()) {
+            message.run = Some(target);
+            let signal = Signal::Steer {
+                message: message.id,
+                text: message.text(),
+            };
+            inner.add_message(message, true);
+            if let Some(row) = inner.runs.get_mut(&target) {
+                row.signals.push((signal, None));
+                row.ready_at = elapsed;
+            }
+            drop(inner);
+            self.bus.signal(target);
+            self.bus.work();
+            return Ok(Accepted::Steered { run: target });
+        }
+        let input: Vec<MessageId> = intake.message.iter().map(|m| m.id).collect();
+        if let Some(message) = intake.message {
+            inner.add_message(message, false);
+        }
+        inner.runs.insert(
+            id,
+            RunRow {
+                run: intake.run,
+                status: RunStatus::Queued,
+                fence: Fence(0),
+                worker: None,
+                ready_at: elapsed,
+                lease_until: None,
+                accepted_at: now,
+                started_at: None,
+                finished_at: None,
+                log: Vec::new(),
+                written_by: Vec::new(),
+                signals: Vec::new(),
+            },
+        );
+        let entry = Entry::Accepted {
+            input,
+            limits: Box::new(intake.limits),
+            work: intake.work,
+        };
+        let events = inner
+            .write_entry(id, Fence(0), now, entry)
+            .map(|(_, e)| e)
+            .unwrap_or_default();
+        drop(inner);
+        self.tell(events);
+        self.bus.work();
+        Ok(Accepted::New { run: id })
+    }
+
+    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Option<Claim>> {
+        self.before_write().await?;
+        let now = self.now();
+        let claimed = {
+            let mut inner = self.lock();
+            let elapsed = inner.elapsed;
+            let Some(id) = inner.head(elapsed) else {
+                return Ok(None);
+            };
+            let (fence, first_input) = {
+                let Some(row) = inner.runs.get_mut(&id) else {
+                    return Ok(None);
+                };
+                row.fence = Fence(row.fence.0 + 1);
+                row.worker = Some(offer.worker);
+                row.lease_until = Some(elapsed.saturating_add(lease));
+                row.started_at.get_or_insert(now);
+                let input = match row.log.first().map(|l| &l.entry) {
+                    Some(Entry::Accepted { input, .. }) if row.fence.0 == 1 => input.clone(),
+                    _ => Vec::new(),
+                };
+                (row.fence, input)
+            };
+            for message in first_input {
+                inner.place_message(message);
+            }
+            let entry = Entry::Claimed {
+                worker: offer.worker,
+                fence,
+            };
+            let events = inner
+                .write_entry(id, fence, now, entry)
+                .map(|(_, e)| e)
+                .unwrap_or_default();
+            let Some(row) = inner.runs.get_mut(&id) else {
+                return Ok(None);
+            };
+            let signals = Inner::fresh_signals(row, fence);
+            (
+                Claim {
+                    run: row.run.clone(),
+                    fence,
+                    log: row.log.clone(),
+                    signals,
+                },
+                events,
+            )
+        };
+        self.tell(claimed.1);
+        self.after_write().await?;
+        Ok(Some(claimed.0))
+    }
+
+    async fn extend(&self, run: RunId, fence: Fence, lease: Duration) -> Stored<Vec<Signal>> {
+        let mut inner = self.lock();
+        let now = inner.elapsed;
+        let weak = inner.weakness == Weakness::NoFence;
+        let row = inner
+            .runs
+            .get_mut(&run)
+            .ok_or(StoreError::NotFound { what: "run" })?;
+        if row.fence != fence && !weak {
+            return Err(StoreError::Fenced);
+        }
+        row.lease_until = Some(now.saturating_add(lease));
+        Ok(Inner::fresh_signals(row, fence))
+    }
+
+    async fn append(&self, append: Append<'_>) -> Stored<Appended> {
+        self.before_write().await?;
+        let now = self.now();
+        let (appended, events) = {
+            let mut inner = self.lock();
+            let weak = inner.weakness;
+            let row = inner
+                .runs
+                .get(&append.run.id)
+                .ok_or(StoreError::NotFound { what: "run" })?;
+            let holds = row.fence == append.fence && matches!(row.status, RunStatus::Running);
+            if !holds && weak != Weakness::NoFence {
+                return Err(StoreError::Fenced);
+            }
+            if weak != Weakness::NoCaps {
+                inner.check_caps(&append.run.owner, &append.caps, &append.entries)?;
+            }
+            let mut logged = Vec::new();
+            let mut events = Vec::new();
+            for entry in append.entries {
+                if let Some(row) = inner.runs.get_mut(&append.run.id) {
+                    Inner::consume_signals(row, &entry);
+                }
+                if let Some((one, facts)) =
+                    inner.write_entry(append.run.id, append.fence, now, entry)
+                {
+                    logged.push(one);
+                    events.extend(facts);
+                }
+            }
+            for grant in append.grants {
+                inner.grants.insert(grant.id, grant);
+            }
+            let signals = inner
+                .runs
+                .get_mut(&append.run.id)
+                .filter(|row| matches!(row.status, RunStatus::Running))
+                .map(|row| Inner::fresh_signals(row, append.fence))
+                .unwrap_or_default();
+            (Appended { logged, signals }, events)
+        };
+        let over = events.iter().any(|e| {
+            matches!(
+                e.kind,
+                adjutant_domain::EventKind::RunFinished { .. }
+                    | adjutant_domain::EventKind::RunParked { .. }
+            )
+        });
+        self.tell(events);
+        if over {
+            // The seat may be free for the next run of the session.
+            self.bus.work();
+        }
+        self.after_write().await?;
+        Ok(appended)
+    }
+
+    async fn log(&self, owner: &OwnerId, run: RunId, from: Seq) -> Stored<Vec<Logged>> {
+        let inner = self.lock();
+        let row = inner
+            .runs
+            .get(&run)
+            .filter(|r| r.run.owner == *owner)
+            .ok_or(StoreError::NotFound { what: "run" })?;
+        Ok(row.log.iter().filter(|l| from <= l.seq).cloned().collect())
+    }
+
+    async fn signal(&self, owner: &OwnerId, run: RunId, signal: Signal) -> Stored<bool> {
+        {
+            let mut inner = self.lock();
+            let now = inner.elapsed;
+            let row = inner
+                .runs
+                .get_mut(&run)
+                .filter(|r| r.run.owner == *owner)
+                .ok_or(StoreError::NotFound { what: "run" })?;
+            if row.is_over() {
+                return Ok(false);
+            }
+            row.signals.push((signal, None));
+            if let RunStatus::Parked { .. } = row.status {
+                row.ready_at = now;
+            }
+        }
+        self.bus.signal(run);
+        self.bus.work();
+        Ok(true)
+    }
+}
+
+fn info(row: &RunRow) -> RunInfo {
+    RunInfo {
+        run: row.run.clone(),
+        status: row.status.clone(),
+        worker: row.worker,
+        accepted_at: row.accepted_at,
+        started_at: row.started_at,
+        finished_at: row.finished_at,
+    }
+}
+
+#[async_trait]
+impl RunIndex for MemoryStore {
+    async fn run(&self, owner: &OwnerId, name: &str) -> Stored<Option<RunInfo>> {
+        let inner = self.lock();
+        let id = name.parse::<RunId>().ok().or_else(|| {
+            inner
+                .names
+                .get(&(owner.clone(), name.to_owned()))
+                .map(|(id, ..)| *id)
+        });
+        Ok(id
+            .and_then(|id| inner.runs.get(&id))
+            .filter(|r| r.run.owner == *owner)
+            .map(info))
+    }
+
+    async fn active_runs(
+        &self,
+        owner: &OwnerId,
+        session: Option<SessionId>,
+    ) -> Stored<Vec<RunInfo>> {
+        let inner = self.lock();
+        let wanted = |r: &&RunRow| {
+            !r.is_over() && r.run.owner == *owner && session.is_none_or(|s| r.run.session == s)
+        };
+        Ok(inner.runs.values().filter(wanted).map(info).collect())
+    }
+
+    async fn recent_runs(&self, owner: &OwnerId, limit: u32) -> Stored<Vec<RunInfo>> {
+        let inner = self.lock();
+        Ok(inner
+            .runs
+            .values()
+            .rev()
+            .filter(|r| r.run.owner == *owner)
+            .take(limit as usize)
+            .map(info)
+            .collect())
+    }
+
+    async fn release_dead_claims(&self) -> Stored<u64> {
+        let mut inner = self.lock();
+        let now = inner.elapsed;
+        let mut n = 0;
+        for row in inner
+            .runs
+            .values_mut()
+            .filter(|r| matches!(r.status, RunStatus::Running))
+        {
+            row.lease_until = Some(now);
+            n += 1;
+        }
+        Ok(n)
+    }
+
+    async fn next_due(&self) -> Stored<Option<Duration>> {
+        let inner = self.lock();
+        let now = inner.elapsed;
+        let due = inner.runs.values().filter_map(|r| match r.status {
+            RunStatus::Parked { .. } => Some(r.ready_at),
+            RunStatus::Running => r.lease_until,
+            RunStatus::Queued | RunStatus::Finished { .. } => None,
+        });
+        Ok(due.min().map(|at| at.saturating_sub(now)))
+    }
+
+    async fn queue_depth(&self) -> Stored<(u64, u64, u64)> {
+        let inner = self.lock();
+        let count = |word: &str| {
+            inner
+                .runs
+                .values()
+                .filter(|r| r.status.word() == word)
+                .count() as u64
+        };
+        Ok((count("queued"), count("running"), count("parked")))
+    }
+}
