@@ -19,6 +19,9 @@ use adjutant_ports::{Tool, ToolCx};
 use crate::drive::{Cx, Halt};
 use crate::next::{Settlement, settle};
 
+/// Room for the marks and exit lines that tools add to a result they have cut themselves, in bytes.
+const RESULT_SLACK_BYTES: usize = 512;
+
 /// Added to a tool's own deadline before the engine drops its future.
 const TOOL_GRACE: Duration = Duration::from_secs(2);
 
@@ -329,7 +332,11 @@ async fn perform(cx: &mut Cx, state: &mut RunState, jobs: Vec<Job>) -> Result<()
     match cx.attend(state, effects).await? {
         Some(outcomes) => {
             for (id, outcome) in outcomes {
-                let outcome = bounded(outcome, cx.config.tool_result_bytes as usize);
+                // Tools cut their own output and say so; this is the belt for those that do not.
+                let outcome = bounded(
+                    outcome,
+                    cx.config.tool_result_bytes as usize + RESULT_SLACK_BYTES,
+                );
                 finish(cx, state, id, outcome);
             }
         }

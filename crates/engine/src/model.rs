@@ -34,7 +34,7 @@ pub(crate) enum Asked {
     /// A complete reply, not yet written down.
     Replied {
         /// The reply.
-        end: ModelEnd,
+        end: Box<ModelEnd>,
         /// `provider/model`.
         route: String,
         /// What it cost.
@@ -116,7 +116,7 @@ pub(crate) async fn ask_quietly(
         Some(Ok(end)) => {
             let cost = cost(&route, &end.usage);
             Ok(Asked::Replied {
-                end,
+                end: Box::new(end),
                 route: route.name,
                 cost,
                 budget,

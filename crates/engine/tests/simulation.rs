@@ -2,6 +2,8 @@
 //!
 //! `ADJUTANT_SIM_SEEDS` runs more or fewer; `ADJUTANT_SIM_SEED` runs one and prints its history.
 
+#![allow(clippy::unwrap_used)]
+
 mod sim;
 
 use sim::{Plan, World, seeds};

@@ -241,7 +241,7 @@ pub fn admit_call(call: ToolCall, facts: &Facts<'_>) -> Decision {
                 said: "a person said yes to exactly this".to_owned(),
             });
         }
-        let permit = Permit::new(draft.call, digest, draft.workspace);
+        let permit = Permit::new(draft.call, digest, draft.workspace, facts.lowest_trust);
         return Decision {
             verdict: Verdict::Admit(permit),
             trail,

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use adjutant_domain::id::CallId;
+use adjutant_domain::label::Trust;
 use adjutant_domain::tool::ToolCall;
 
 /// How the workspace may be touched by a confined process of this call.
@@ -20,15 +21,29 @@ pub struct Permit {
     call: ToolCall,
     digest: String,
     workspace: WorkspaceMode,
+    lowest_trust: Trust,
 }
 
 impl Permit {
-    pub(crate) fn new(call: ToolCall, digest: String, workspace: WorkspaceMode) -> Self {
+    pub(crate) fn new(
+        call: ToolCall,
+        digest: String,
+        workspace: WorkspaceMode,
+        lowest_trust: Trust,
+    ) -> Self {
         Self {
             call,
             digest,
             workspace,
+            lowest_trust,
         }
+    }
+
+    /// How far the least trusted text is trusted that the run had read when this was admitted. What is kept of the call
+    /// (a memory) is trusted no further (S21).
+    #[must_use]
+    pub fn lowest_trust(&self) -> Trust {
+        self.lowest_trust
     }
 
     /// The call's identifier, which is also the idempotency key for the tool.

@@ -460,6 +460,13 @@ fn awkward_shapes_neither_panic_nor_overflow_the_stack() {
         format!("cat {}", "<<A ".repeat(60)),
         format!("ls {}", "; cd a".repeat(48)),
         format!("ls {}", "; cd a b; cd ..".repeat(24)),
+        // Documents that never end, or begin inside something else.
+        "a[<<\"\">EOF;\t\n<\nEOF\n<($'$)a[|  )".to_owned(),
+        "$(a $(b *ls$(in*9 << >>#9~]]env &&".to_owned(),
+        "cat<<<fo(<<<-rfdone(||done]<<$(( >>]]if=*9))git >>)))))$($|/while]#$(; rm x".to_owned(),
+        "coproc<<<<<fi$(()\t&||| ||]]in&&in)||?|| #9; rm x".to_owned(),
+        "<<-A ".repeat(3000),
+        "$(<<A\n".repeat(60),
         "ls |".repeat(4000),
         "ls\n".repeat(5000),
         "a b ".repeat(4000),

@@ -2,7 +2,7 @@
 //!
 //! A development dependency only. A simulation is a seed: the same seed gives the same history.
 
-// conformance
+pub mod conformance;
 
 mod bus;
 mod clock;

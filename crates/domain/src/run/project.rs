@@ -164,31 +164,7 @@ pub fn project(run: &Run, logged: &Logged) -> Vec<Row> {
         ],
         // The message row was written when the words were accepted.
         Entry::Steered { .. } => vec![],
-        Entry::Compacted {
-            message,
-            text,
-            through,
-            trust,
-            route,
-            usage,
-            cost,
-            budget,
-        } => vec![
-            Row::Hide { through: *through },
-            Row::Message(Message {
-                id: *message,
-                thread: run.thread,
-                seq: None,
-                role: Role::Summary,
-                parts: vec![Part::Text { text: text.clone() }],
-                run: Some(run.id),
-                // A summary may quote anything that was said, so it is trusted no further than what it hides (S21).
-                label: Label::of(Origin::Model).at_most(*trust),
-                at: logged.at,
-            }),
-            Row::Ledger(ledger(budget, route, usage, cost, logged.at)),
-            Row::Event(EventKind::Compacted { through: *through }),
-        ],
+        Entry::Compacted { .. } => project_summary(run, logged),
         Entry::Parked { until } => vec![
             Row::Status(RunStatus::Parked {
                 until: until.clone(),
@@ -209,6 +185,38 @@ pub fn project(run: &Run, logged: &Logged) -> Vec<Row> {
             Row::Event(finished(outcome, usage, cost)),
         ],
     }
+}
+
+fn project_summary(run: &Run, logged: &Logged) -> Vec<Row> {
+    let Entry::Compacted {
+        message,
+        text,
+        through,
+        trust,
+        route,
+        usage,
+        cost,
+        budget,
+    } = &logged.entry
+    else {
+        return vec![];
+    };
+    vec![
+        Row::Hide { through: *through },
+        Row::Message(Message {
+            id: *message,
+            thread: run.thread,
+            seq: None,
+            role: Role::Summary,
+            parts: vec![Part::Text { text: text.clone() }],
+            run: Some(run.id),
+            // A summary may quote anything that was said, so it is trusted no further than what it hides (S21).
+            label: Label::of(Origin::Model).at_most(*trust),
+            at: logged.at,
+        }),
+        Row::Ledger(ledger(budget, route, usage, cost, logged.at)),
+        Row::Event(EventKind::Compacted { through: *through }),
+    ]
 }
 
 /// The state of a question after this answer.

@@ -97,10 +97,8 @@ fn calls((run, _, log, _): &RunView, out: &mut Vec<String>) {
             Entry::CallHeld { approval, .. } => {
                 waiting.insert(approval.call);
             }
-            Entry::ApprovalResolved { call, choice, .. } => {
-                if choice.allows() {
-                    waiting.remove(call);
-                }
+            Entry::ApprovalResolved { call, choice, .. } if choice.allows() => {
+                waiting.remove(call);
             }
             Entry::CallStarted { call, .. } => {
                 *started.entry(*call).or_default() += 1;

@@ -1,7 +1,7 @@
 //! The part of `git` that only reads, as rows of the same table, and the surroundings in which it may run.
 //!
-//! A repository can name programs to run in its own configuration. [`neutral_environment`] switches those off as far
-//! as the environment can; the sandbox takes care of the rest.
+//! A repository can name programs to run in its own configuration. The sandbox's base environment switches those off as
+//! far as an environment can, for every command.
 
 use super::row::{Check, Globs, Operands, Program};
 
@@ -228,29 +228,3 @@ pub(super) const SUBCOMMANDS: &[Program] = &[
         ..SUB
     },
 ];
-
-/// Settings that keep a repository from running programs of its own while it is only being read.
-///
-/// To be added to the environment of every safe-read command; the executor must not let them be overridden.
-pub const fn neutral_environment() -> &'static [(&'static str, &'static str)] {
-    &[
-        ("GIT_ATTR_NOSYSTEM", "1"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_COUNT", "5"),
-        ("GIT_CONFIG_KEY_0", "core.fsmonitor"),
-        ("GIT_CONFIG_VALUE_0", "false"),
-        ("GIT_CONFIG_KEY_1", "core.hooksPath"),
-        ("GIT_CONFIG_VALUE_1", "/dev/null"),
-        ("GIT_CONFIG_KEY_2", "core.pager"),
-        ("GIT_CONFIG_VALUE_2", "cat"),
-        ("GIT_CONFIG_KEY_3", "core.attributesFile"),
-        ("GIT_CONFIG_VALUE_3", "/dev/null"),
-        ("GIT_CONFIG_KEY_4", "protocol.allow"),
-        ("GIT_CONFIG_VALUE_4", "never"),
-        ("GIT_OPTIONAL_LOCKS", "0"),
-        ("GIT_PAGER", "cat"),
-        ("GIT_TERMINAL_PROMPT", "0"),
-        ("PAGER", "cat"),
-    ]
-}

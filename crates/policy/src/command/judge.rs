@@ -2,7 +2,7 @@
 
 use super::args::{self, Reading};
 use super::kinds::{self, Answer};
-use super::path::HARMLESS_DEVICES;
+use super::path::{HARMLESS_DEVICES, normalised};
 use super::row::{Check, Program};
 use super::table;
 use super::variables;
@@ -583,19 +583,4 @@ fn split_string(args: &[Word]) -> Option<String> {
         .collect();
     parts.extend(args.iter().skip(at + 1).map(Word::text));
     Some(parts.join(" "))
-}
-
-/// `path` without `.` and `..`, by letters.
-fn normalised(path: &std::path::Path) -> std::path::PathBuf {
-    let mut clean = std::path::PathBuf::new();
-    for component in path.components() {
-        match component {
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            std::path::Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean
 }

@@ -26,6 +26,7 @@ mod git;
 mod judge;
 mod kinds;
 mod lex;
+mod limits;
 mod path;
 mod row;
 mod table;
@@ -40,7 +41,6 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-pub use git::neutral_environment;
 pub use row::{Check, Globs, Operands, Program};
 pub use table::{TABLE, table};
 pub use text::escape;

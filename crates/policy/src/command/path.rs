@@ -3,7 +3,7 @@
 //! Nothing here touches a disk: links are the business of the sandbox, which resolves beneath a descriptor. A pattern
 //! counts as pointing everywhere one of its expansions could.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use super::word::{Glyph, Word, has_glob};
 
@@ -202,6 +202,21 @@ fn parts_of(path: &Path) -> Vec<Part> {
         }
     }
     parts
+}
+
+/// `path` without `.` and `..`, by letters.
+pub(super) fn normalised(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 /// Names under which secrets are usually kept. Lower case.

@@ -20,6 +20,9 @@ pub(crate) fn stage(draft: &mut Draft, facts: &Facts<'_>) -> Step {
             Operand::WritePath { arg } => (arg, true),
             Operand::Patch { arg } => {
                 if let Some(patch) = draft.call.args.get(arg).and_then(Value::as_str) {
+                    if patch.contains("*** Delete File: ") || patch.contains("+++ /dev/null") {
+                        draft.class = draft.class.max(ActionClass::Delete);
+                    }
                     let paths = patched_paths(patch);
                     draft.resolved.push(("files".to_owned(), json!(paths)));
                     draft.grant_hint = Some(format!("{} {}", draft.call.name, json!(paths)));

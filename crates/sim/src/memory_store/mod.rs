@@ -76,6 +76,9 @@ pub(crate) struct LedgerRow {
     pub(crate) line: LedgerLine,
 }
 
+/// Whose, in which windows, how much.
+pub(crate) type Reservation = (OwnerId, Vec<(String, String)>, Micros);
+
 #[derive(Default)]
 pub(crate) struct Inner {
     pub(crate) weakness: Weakness,
@@ -92,7 +95,7 @@ pub(crate) struct Inner {
     pub(crate) tools: Vec<ToolSpec>,
     pub(crate) approvals: BTreeMap<ApprovalId, Approval>,
     pub(crate) grants: BTreeMap<GrantId, Grant>,
-    pub(crate) reservations: BTreeMap<ReservationId, (OwnerId, Vec<(String, String)>, Micros)>,
+    pub(crate) reservations: BTreeMap<ReservationId, Reservation>,
     pub(crate) ledger: Vec<LedgerRow>,
     pub(crate) spends: BTreeMap<(OwnerId, String, String), Spend>,
     pub(crate) memories: BTreeMap<MemoryId, Memory>,

@@ -1,0 +1,101 @@
+//! Measures and torments a real Adjutant from outside, over its public protocol.
+//!
+//! Knows nothing of our crates: it starts the binary, talks JSON-RPC to it, and counts. `cargo xtask bench` and
+//! `cargo xtask kills` are thin wrappers.
+
+mod bench;
+mod budget;
+mod client;
+mod floor;
+mod kills;
+mod mock;
+mod subject;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Measures and torments a real Adjutant")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a mock model (`OpenAI` chat completions, streamed) until killed.
+    Mock {
+        /// Port on loopback.
+        #[arg(long, default_value_t = 18999)]
+        port: u16,
+        /// Milliseconds before the first byte.
+        #[arg(long, default_value_t = 0)]
+        latency_ms: u64,
+    },
+    /// Serve the floor: the least a durable chat server can do.
+    Floor {
+        /// Port on loopback.
+        #[arg(long)]
+        port: u16,
+        /// Folder of its database.
+        #[arg(long)]
+        dir: PathBuf,
+        /// Base URL of the mock model.
+        #[arg(long)]
+        mock: String,
+    },
+    /// Measure a release build against the floor, in one run, and print a table.
+    Bench {
+        /// The binary to measure.
+        #[arg(long)]
+        adjutant: PathBuf,
+        /// Fewer repetitions.
+        #[arg(long)]
+        quick: bool,
+        /// Also write the figures here, as JSON.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// Kill the gateway again and again during five-tool runs, and count what was lost or doubled.
+    Kills {
+        /// The binary to torment.
+        #[arg(long)]
+        adjutant: PathBuf,
+        /// How many kills.
+        #[arg(long, default_value_t = 200)]
+        kills: u32,
+        /// Seed of the random moments.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Start 1,000 runs at once against a $1.00 day budget, and check that it is never passed.
+    Budget {
+        /// The binary to torment.
+        #[arg(long)]
+        adjutant: PathBuf,
+        /// How many runs.
+        #[arg(long, default_value_t = 1000)]
+        runs: u32,
+    },
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Result<()> {
+    match Args::parse().command {
+        Command::Mock { port, latency_ms } => mock::serve(port, latency_ms).await,
+        Command::Floor { port, dir, mock } => floor::serve(port, &dir, &mock).await,
+        Command::Bench {
+            adjutant,
+            quick,
+            out,
+        } => bench::run(&adjutant, quick, out.as_deref()).await,
+        Command::Kills {
+            adjutant,
+            kills,
+            seed,
+        } => kills::run(&adjutant, kills, seed).await,
+        Command::Budget { adjutant, runs } => budget::run(&adjutant, runs).await,
+    }
+}

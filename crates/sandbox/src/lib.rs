@@ -1,0 +1,40 @@
+//! The walls: what a process, a path and a packet may reach.
+//!
+//! Three brokers, each standing alone: [`best`] gives the process sandbox, [`paths::Roots`] the files beneath granted
+//! directories, [`EgressBroker`] the only way to the network. [`verify`] attacks the first from the inside and judges from
+//! the outside. This crate must never learn who asked and why; it never runs anything on the host, and it is the only
+//! crate with `unsafe`. Begin reading at [`best`].
+
+mod config;
+mod driver;
+mod egress;
+mod nothing;
+pub mod paths;
+
+#[cfg(target_os = "linux")]
+mod bubblewrap;
+#[cfg(target_os = "linux")]
+mod ceilings;
+#[cfg(target_os = "linux")]
+mod environment;
+#[cfg(target_os = "linux")]
+mod request;
+#[cfg(target_os = "linux")]
+mod resident;
+#[cfg(target_os = "linux")]
+mod seccomp;
+#[cfg(target_os = "linux")]
+mod spawn;
+#[cfg(target_os = "linux")]
+mod tree;
+#[cfg(target_os = "linux")]
+mod verify;
+
+#[cfg(target_os = "linux")]
+pub use bubblewrap::Bubblewrap;
+pub use config::{Config, Driver, Finding};
+pub use driver::best;
+pub use egress::{EgressBroker, Resolve, SystemResolver, is_global};
+pub use nothing::NoWalls;
+#[cfg(target_os = "linux")]
+pub use verify::{EscapeTrial, Verdict, verify};

@@ -1,0 +1,5 @@
+//! Programs in some language.
+
+mod run;
+
+pub(crate) use run::Run;

@@ -1,0 +1,5 @@
+//! Shell commands.
+
+mod run;
+
+pub(crate) use run::Run;
