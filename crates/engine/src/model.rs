@@ -579,8 +579,13 @@ async fn collect(
     mut hear: impl FnMut(PulseKind),
 ) -> Result<ModelEnd, (ModelFault, usize)> {
     let mut heard = 0;
+    let mut whole = None;
     let mut events = provider.stream(ask).await.map_err(|fault| (fault, 0))?;
     while let Some(event) = events.next().await {
+        if whole.is_some() {
+            // The reply is complete; what is left of the body is only read so that the connection can be used again.
+            continue;
+        }
         match event.map_err(|fault| (fault, heard))? {
             ModelEvent::Text(text) => {
                 heard += text.len();
@@ -591,19 +596,18 @@ async fn collect(
                 hear(PulseKind::Thinking(text.into()));
             }
             ModelEvent::CallBegun { .. } => heard += 1,
-            ModelEvent::End(end) => {
-                let empty = end.text.is_empty() && end.calls.is_empty() && end.thinking.is_empty();
-                let refused = matches!(end.stop, adjutant_domain::run::StopReason::Refusal);
-                return if empty && !refused {
-                    Err((empty_reply(), heard))
-                } else {
-                    Ok(end)
-                };
-            }
+            ModelEvent::End(end) => whole = Some(end),
         }
     }
     // No clean end: partial output is never presented as final (R6).
-    Err((ModelFault::Cut, heard))
+    let end = whole.ok_or((ModelFault::Cut, heard))?;
+    let empty = end.text.is_empty() && end.calls.is_empty() && end.thinking.is_empty();
+    let refused = matches!(end.stop, adjutant_domain::run::StopReason::Refusal);
+    if empty && !refused {
+        Err((empty_reply(), heard))
+    } else {
+        Ok(end)
+    }
 }
 
 /// What follows a fault: the same route later, the next route, or the end. Jitter comes from the injected entropy.

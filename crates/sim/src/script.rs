@@ -143,9 +143,29 @@ struct Script {
     tools: Vec<String>,
     /// Chance of a fault per call, in percent.
     fault_percent: u64,
+    /// Longest pause before an answer, in milliseconds.
+    pause_ms: u64,
 }
 
 impl ScriptModels {
+    /// A model that answers at once, without tools and without faults.
+    #[must_use]
+    pub fn instant(
+        entropy: Arc<SimEntropy>,
+        effects: Arc<Effects>,
+        clock: Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let script = Script {
+            entropy,
+            effects,
+            clock,
+            tools: Vec::new(),
+            fault_percent: 0,
+            pause_ms: 0,
+        };
+        Arc::new(Self(Arc::new(script)))
+    }
+
     /// A model that calls `tools`.
     #[must_use]
     pub fn new(
@@ -161,6 +181,7 @@ impl ScriptModels {
             clock,
             tools,
             fault_percent,
+            pause_ms: 300,
         })))
     }
 }
@@ -231,10 +252,10 @@ impl Provider for ScriptProvider {
                     .breach("text from outside reached the model without a fence".to_owned());
             }
         }
-        script
-            .clock
-            .sleep(std::time::Duration::from_millis(script.entropy.below(300)))
-            .await;
+        if 0 < script.pause_ms {
+            let pause = std::time::Duration::from_millis(script.entropy.below(script.pause_ms));
+            script.clock.sleep(pause).await;
+        }
         if script.entropy.chance(script.fault_percent) {
             return Err(match script.entropy.below(4) {
                 0 => ModelFault::RateLimited {

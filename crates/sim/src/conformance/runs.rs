@@ -157,7 +157,7 @@ pub async fn a_session_has_one_active_run(world: &World) {
     assert!(world.try_claim().await.is_none());
     world.clock.pass(Duration::from_secs(61));
     // The lease of the third has lapsed meanwhile, so only this session's run is looked at.
-    let mut claims = vec![world.claim().await, world.claim().await];
+    let mut claims = [world.claim().await, world.claim().await];
     claims.sort_by_key(|claim| claim.run.id);
     assert_eq!(claims[0].run.id, first);
     assert_eq!(claims[1].run.id, third);

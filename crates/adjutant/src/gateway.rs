@@ -1,0 +1,154 @@
+//! The gateway shape: gateway and workers in one process over one state directory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::FutureExt as _;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use adjutant_cli::{Exit, Failure};
+use adjutant_gateway::{Deps, Gateway, Listeners};
+use adjutant_ports::store::RunIndex as _;
+use adjutant_ports::{Bus, Clock, ConfigDoor, Entropy, Models, Store};
+use adjutant_telemetry::Metrics;
+use adjutant_vault::Token;
+
+use crate::config::Settings;
+use crate::daemon::PidFile;
+use crate::failures;
+use crate::parts::{Parts, limits_for};
+
+/// How many workers, unless somebody says otherwise: each is one task, so that two can use two cores.
+const WORKERS: u16 = 2;
+/// How long a stop waits for what is under way to let go.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What this start does differently from the configuration.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Workers in this process.
+    pub(crate) workers: u16,
+    /// Whether other processes should find this gateway by its process id.
+    pub(crate) announced: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { workers: WORKERS, announced: true }
+    }
+}
+
+/// A gateway with its workers, until it is dropped or told to stop.
+pub(crate) struct Running {
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) socket: Option<std::path::PathBuf>,
+    home: std::path::PathBuf,
+    announced: bool,
+    // Last, so that the lock of the state directory is given back after everything else is gone.
+    _parts: Arc<Parts>,
+}
+
+impl Running {
+    /// Opens everything and starts to serve. Ready when this returns.
+    pub(crate) async fn start(home: &Path, settings: Arc<Settings>, shape: Shape) -> Result<Self, Failure> {
+        let loaded = settings.current();
+        let config = Arc::new(loaded.tree.clone());
+        crate::parts::make_private_dir(home).map_err(|e| failures::parts(home, &e))?;
+        let parts =
+            Arc::new(Parts::open(home, Arc::clone(&config)).await.map_err(|e| failures::parts(home, &e))?);
+        // This process holds the lock, so whoever held these claims is dead (R36).
+        let released = parts.store.release_dead_claims().await.map_err(|e| failures::store(home, &e))?;
+        if 0 < released {
+            tracing::info!(runs = released, "took over the runs of a predecessor");
+        }
+        let token = token(home, &*parts.doors.entropy)?;
+        let listeners = Listeners::bind(&config.gateway, home).await.map_err(|e| failures::listen(&e))?;
+        let (address, socket) = (listeners.address(), listeners.socket().map(Path::to_owned));
+        let engine = parts.engine(Some(address.port())).map_err(|e| failures::parts(home, &e))?;
+        parts.announce(&engine).await.map_err(|e| failures::parts(home, &e))?;
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let gateway = Gateway::new(gateway_deps(&parts, &settings, token), config.gateway.clone());
+        let served = gateway.serve(listeners, stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the gateway ended");
+            }
+        });
+        for _ in 0..shape.workers {
+            let worker = parts.worker(engine.clone());
+            let stopped = stop.clone();
+            let until = async move { stopped.cancelled().await }.boxed().shared();
+            tasks.spawn(worker.run(until));
+        }
+        if shape.announced {
+            let said = PidFile {
+                pid: std::process::id(),
+                address: Some(address),
+                socket: socket.clone(),
+                version: Some(crate::VERSION.to_owned()),
+                started_at: Some(parts.doors.clock.now()),
+            };
+            said.write(home).map_err(|e| Failure::io(PidFile::path(home).display(), &e))?;
+        }
+        tracing::info!(%address, workers = shape.workers, "ready");
+        let announced = shape.announced;
+        Ok(Self { stop, tasks, address, socket, home: home.to_owned(), announced, _parts: parts })
+    }
+
+    /// Serves until `until`, then lets go.
+    pub(crate) async fn serve_until(mut self, until: impl Future<Output = ()>) {
+        until.await;
+        tracing::info!("stopping");
+        self.stop.cancel();
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!("something did not let go in time; its run goes on at the next start");
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if self.announced {
+            PidFile::remove_own(&self.home);
+        }
+    }
+}
+
+fn gateway_deps(parts: &Arc<Parts>, settings: &Arc<Settings>, token: Token) -> Deps {
+    let live = Arc::clone(settings);
+    Deps {
+        store: Arc::clone(&parts.store) as Arc<dyn Store>,
+        bus: Arc::clone(&parts.doors.bus) as Arc<dyn Bus>,
+        clock: Arc::clone(&parts.doors.clock) as Arc<dyn Clock>,
+        entropy: Arc::clone(&parts.doors.entropy) as Arc<dyn Entropy>,
+        models: Arc::clone(&parts.models) as Arc<dyn Models>,
+        config: Arc::clone(settings) as Arc<dyn ConfigDoor>,
+        metrics: Arc::new(Metrics::new(crate::VERSION)),
+        token,
+        owner: parts.owner.clone(),
+        default_agent: parts.config.agents.default.clone(),
+        // Read when a run is accepted, so that a cap that was just changed counts for the next run.
+        limits: Arc::new(move |agent| limits_for(&live.current().tree.budget.caps(), agent)),
+        workspaces: parts.home.join("workspaces"),
+        version: crate::VERSION.to_owned(),
+    }
+}
+
+/// The token: from the environment, else from the state directory, where it is made at the first start (S2).
+fn token(home: &Path, entropy: &dyn Entropy) -> Result<Token, Failure> {
+    let weak = |error: &adjutant_vault::TokenError| {
+        Failure::new(Exit::Config, "CONFIG", format!("the gateway token cannot be used: {error}"))
+            .with_hint("unset ADJUTANT_GATEWAY_TOKEN to use the one in the state directory, or set 32 random characters")
+    };
+    match std::env::var("ADJUTANT_GATEWAY_TOKEN") {
+        Ok(text) => Token::parse(&text).map_err(|e| weak(&e)),
+        Err(_) => Token::load_or_create(&home.join("token"), entropy).map_err(|e| weak(&e)),
+    }
+}

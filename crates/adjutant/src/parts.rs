@@ -1,0 +1,188 @@
+//! Builds the parts of a running Adjutant and hands them to each other. Decides nothing about the product.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits};
+use adjutant_domain::id::{OwnerId, WorkerId};
+use adjutant_domain::money::Micros;
+use adjutant_domain::run::Limits;
+use adjutant_domain::time::Timestamp;
+use adjutant_engine::{Deps, Places, Toolbox, Worker};
+use adjutant_ports::files::{FileError, FileScope, Files, FilesFor};
+use adjutant_ports::store::{AgentStore as _, StoreError};
+use adjutant_ports::{Bus, Clock, Entropy, Models, Store};
+use adjutant_providers::Registry;
+use adjutant_sandbox::EgressBroker;
+use adjutant_store::{LocalBus, OpenError, Sqlite};
+
+use crate::config::Config;
+use crate::doors::{OsEntropy, SystemClock};
+
+/// Why the parts cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PartsError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The store, once open.
+    #[error("the store does not work")]
+    Use(#[from] StoreError),
+    /// The providers' section.
+    #[error(transparent)]
+    Providers(#[from] adjutant_providers::BuildError),
+    /// The tools.
+    #[error(transparent)]
+    Tools(#[from] adjutant_engine::ToolboxError),
+    /// A folder.
+    #[error("cannot use `{path}`")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// The doors that every shape of the program shares.
+pub(crate) struct Doors {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) bus: Arc<LocalBus>,
+}
+
+impl Doors {
+    pub(crate) fn new() -> Self {
+        Self { clock: Arc::new(SystemClock::new()), entropy: Arc::new(OsEntropy), bus: Arc::new(LocalBus::new()) }
+    }
+}
+
+/// An installation with its store open.
+pub(crate) struct Parts {
+    pub(crate) home: PathBuf,
+    pub(crate) config: Arc<Config>,
+    pub(crate) doors: Doors,
+    pub(crate) store: Arc<Sqlite>,
+    pub(crate) models: Arc<Registry>,
+    pub(crate) owner: OwnerId,
+}
+
+impl Parts {
+    /// Opens the store (taking the lock of the state directory) and builds what does not depend on a port.
+    pub(crate) async fn open(home: &Path, config: Arc<Config>) -> Result<Self, PartsError> {
+        let doors = Doors::new();
+        let store = Sqlite::open(
+            home,
+            Arc::clone(&doors.clock),
+            Arc::clone(&doors.bus) as Arc<dyn Bus>,
+            Arc::clone(&doors.entropy),
+            config.store.clone(),
+        )?;
+        let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let models = Registry::build(&config.providers, &env, Arc::clone(&doors.clock))?;
+        let parts =
+            Self { home: home.to_owned(), config, doors, store, models, owner: OwnerId::local() };
+        parts.ensure_main_agent().await?;
+        Ok(parts)
+    }
+
+    /// The engine's doors. `port` is the gateway's own, which no tool may reach.
+    pub(crate) fn engine(&self, port: Option<u16>) -> Result<Deps, PartsError> {
+        let sandbox = adjutant_sandbox::best(&self.config.sandbox);
+        let egress = Arc::new(EgressBroker::new(port.into_iter().collect()));
+        let parts = adjutant_tools::Parts {
+            sandbox,
+            egress,
+            memories: Arc::clone(&self.store) as Arc<dyn adjutant_ports::store::MemoryStore>,
+            state_dir: self.home.clone(),
+            limits: self.config.sandbox.limits(),
+        };
+        let tools = Toolbox::new(adjutant_tools::builtin(&parts, &self.config.tools))?;
+        let files: Arc<FilesFor> =
+            Arc::new(|scope: &FileScope| -> Result<Arc<dyn Files>, FileError> { adjutant_sandbox::paths::open(scope) });
+        Ok(Deps {
+            store: Arc::clone(&self.store) as Arc<dyn Store>,
+            bus: Arc::clone(&self.doors.bus) as Arc<dyn Bus>,
+            clock: Arc::clone(&self.doors.clock),
+            entropy: Arc::clone(&self.doors.entropy),
+            models: Arc::clone(&self.models) as Arc<dyn Models>,
+            tools: Arc::new(tools),
+            files,
+            places: Places { state_dir: self.home.clone(), home: crate::home::user_home().unwrap_or_default() },
+        })
+    }
+
+    /// A worker with a fresh name.
+    pub(crate) fn worker(&self, deps: Deps) -> Worker {
+        let id = WorkerId::mint(self.doors.clock.now(), self.doors.entropy.next_u128());
+        Worker::new(id, crate::home::host_name(), std::process::id(), deps, self.config.worker.clone())
+    }
+
+    /// Says which tools there are, so that a gateway without workers can list them.
+    pub(crate) async fn announce(&self, deps: &Deps) -> Result<(), PartsError> {
+        Ok(self.store.announce_tools(&deps.tools.specs()).await?)
+    }
+
+    /// The agent of a fresh installation: it may do what its level allows, and asks for all that is not reading.
+    async fn ensure_main_agent(&self) -> Result<(), PartsError> {
+        let defaults = &self.config.agents;
+        let name = defaults.default.clone();
+        let workspace = defaults.workspace.as_ref().map_or_else(|| self.home.join("workspace"), PathBuf::from);
+        if self.store.agent(&self.owner, &name).await?.is_none() {
+            make_private_dir(&workspace)?;
+            let agent = Agent {
+                owner: self.owner.clone(),
+                display_name: "Adjutant".to_owned(),
+                description: "The agent of this installation.".to_owned(),
+                provider: None,
+                model: None,
+                fallbacks: Vec::new(),
+                trust_level: defaults.trust_level,
+                system_prompt: String::new(),
+                tools: None,
+                allowed_dirs: Vec::new(),
+                workspace: workspace.to_string_lossy().into_owned(),
+                approval_policy: defaults.approval_policy,
+                vault_grants: Vec::new(),
+                budget: AgentBudget::default(),
+                limits: AgentLimits::default(),
+                reflect: true,
+                revision: 0,
+                updated_at: Timestamp::default(),
+                name,
+            };
+            match self.store.put_agent(agent, None).await {
+                Ok(_) | Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The limits of a run of `agent`: its own, and the tighter of its budget and the installation's.
+pub(crate) fn limits_for(caps: &AgentBudget, agent: &Agent) -> Limits {
+    let tighter = |own: Option<Micros>, all: Option<Micros>| match (own, all) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    };
+    Limits {
+        agent: agent.limits.clone(),
+        budget: AgentBudget {
+            run_micros: tighter(agent.budget.run_micros, caps.run_micros),
+            session_micros: tighter(agent.budget.session_micros, caps.session_micros),
+            day_micros: tighter(agent.budget.day_micros, caps.day_micros),
+        },
+    }
+}
+
+/// Makes a folder that only the owner can enter, whatever the umask says (S48).
+pub(crate) fn make_private_dir(path: &Path) -> Result<(), PartsError> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| PartsError::Io { path: path.to_owned(), source })
+}

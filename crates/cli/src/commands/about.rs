@@ -1,0 +1,52 @@
+//! `adjutant completions`, `man`, `version`: text about the program itself.
+
+use crate::args::{CompletionsArgs, ManArgs};
+use crate::cx::Cx;
+use crate::failure::{Exit, Failure};
+
+pub(super) fn completions(cx: &Cx<'_>, args: &CompletionsArgs) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut crate::command(), "adjutant", &mut script);
+    cx.terminal.raw(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn man(cx: &Cx<'_>, args: &ManArgs) -> Result<Exit, Failure> {
+    if let Some(dir) = &args.dir {
+        let failed = |error: &std::io::Error| {
+            Failure::io(
+                format!("cannot write the pages to `{}`", dir.display()),
+                error,
+            )
+        };
+        std::fs::create_dir_all(dir).map_err(|error| failed(&error))?;
+        clap_mangen::generate_to(crate::command(), dir).map_err(|error| failed(&error))?;
+        let shown = dir.display().to_string();
+        cx.terminal
+            .show(&serde_json::json!({ "path": shown }), || {
+                format!("wrote the manual pages to {shown}")
+            })?;
+        return Ok(Exit::Done);
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(crate::command())
+        .render(&mut page)
+        .map_err(|error| Failure::io("cannot render the manual page", &error))?;
+    cx.terminal.raw(&String::from_utf8_lossy(&page))?;
+    Ok(Exit::Done)
+}
+
+pub(super) fn version(cx: &Cx<'_>) -> Result<Exit, Failure> {
+    let build = cx.host.build();
+    cx.terminal.show(&build, || {
+        let commit = build
+            .commit
+            .as_ref()
+            .map_or_else(String::new, |it| format!(" ({it})"));
+        format!(
+            "adjutant {}{commit}\n{} build for {}, SQLite {}",
+            build.version, build.profile, build.platform, build.sqlite
+        )
+    })?;
+    Ok(Exit::Done)
+}

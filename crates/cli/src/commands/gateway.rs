@@ -1,0 +1,212 @@
+//! `adjutant gateway`, `adjutant worker`, `adjutant logs`: the processes. The host does it; here is how it looks.
+
+use adjutant_protocol::methods::common::NoParams;
+use adjutant_protocol::methods::workers::WorkersList;
+
+use crate::args::{GatewayCommand, GatewayRunArgs, LogsArgs, Removal, WorkerCommand};
+use crate::confirm::{self, Go};
+use crate::connect::Connection;
+use crate::cx::Cx;
+use crate::failure::{Exit, Failure};
+use crate::host::{
+    Follow, GatewayOptions, GatewayState, LogOptions, Removing, ServiceState, Wants, WorkerOptions,
+};
+use crate::render::{Table, ago, facts};
+
+pub(super) async fn gateway(cx: &Cx<'_>, command: GatewayCommand) -> Result<Exit, Failure> {
+    match command {
+        GatewayCommand::Run(args) => cx.host.gateway_run(options(args)).await?,
+        GatewayCommand::Start(args) => {
+            let state = cx.host.gateway_start(options(args)).await?;
+            cx.terminal.show(&state, || {
+                format!("the gateway is running\n{}", describe(cx, &state))
+            })?;
+        }
+        GatewayCommand::Stop => {
+            let was = cx.host.gateway_state().await?;
+            let state = cx.host.gateway_stop().await?;
+            cx.terminal.show(&state, || {
+                if was.running {
+                    "the gateway has stopped"
+                } else {
+                    "no gateway was running"
+                }
+                .to_owned()
+            })?;
+        }
+        GatewayCommand::Restart(args) => {
+            cx.host.gateway_stop().await?;
+            let state = cx.host.gateway_start(options(args)).await?;
+            cx.terminal.show(&state, || {
+                format!("the gateway is running\n{}", describe(cx, &state))
+            })?;
+        }
+        GatewayCommand::Status => {
+            let state = cx.host.gateway_state().await?;
+            cx.terminal.show(&state, || {
+                let head = if state.running {
+                    "the gateway is running"
+                } else {
+                    "no gateway is running"
+                };
+                format!("{head}\n{}", describe(cx, &state))
+            })?;
+            return Ok(if state.running {
+                Exit::Done
+            } else {
+                Exit::Unreachable
+            });
+        }
+        GatewayCommand::Logs(args) => return logs(cx, &args).await,
+        GatewayCommand::Install => {
+            let service = cx.host.gateway_install().await?;
+            cx.terminal
+                .show(&service, || installed(cx, "installed", &service))?;
+        }
+        GatewayCommand::Uninstall { removal } => uninstall(cx, removal).await?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn uninstall(cx: &Cx<'_>, removal: Removal) -> Result<(), Failure> {
+    let planned = cx.host.gateway_uninstall(Removing::DryRun).await?;
+    let what: Vec<String> = planned
+        .files
+        .iter()
+        .map(|it| format!("`{}`", it.display()))
+        .collect();
+    if what.is_empty() {
+        return cx
+            .terminal
+            .show(&planned, || "nothing is installed".to_owned());
+    }
+    if confirm::removal(cx, removal, "gateway", &what).await? == Go::NoFurther {
+        return Ok(());
+    }
+    let service = cx.host.gateway_uninstall(Removing::Really).await?;
+    cx.terminal
+        .show(&service, || installed(cx, "removed", &service))
+}
+
+pub(super) async fn worker(cx: &Cx<'_>, command: WorkerCommand) -> Result<Exit, Failure> {
+    match command {
+        WorkerCommand::Run { parallel } => cx.host.worker_run(WorkerOptions { parallel }).await?,
+        WorkerCommand::Status => {
+            let page = Connection::to_running(cx)
+                .await?
+                .call::<WorkersList>(NoParams {})
+                .await?;
+            cx.terminal.show(&page, || {
+                let mut table = Table::new(&["WORKER", "HOST", "PID", "BUSY", "SEEN", "STARTED"]);
+                for it in &page.workers {
+                    table.row([
+                        it.id.to_string(),
+                        it.host.clone(),
+                        it.pid.to_string(),
+                        format!("{}/{}", it.runs.len(), it.slots),
+                        if it.alive {
+                            "alive".to_owned()
+                        } else {
+                            ago(it.seen_at, cx.now())
+                        },
+                        ago(it.started_at, cx.now()),
+                    ]);
+                }
+                format!(
+                    "{}\n{} running, {} queued, {} waiting",
+                    table.render(cx.terminal.paint(), cx.terminal.table_width()),
+                    page.running,
+                    page.queued,
+                    page.parked
+                )
+            })?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+pub(super) async fn logs(cx: &Cx<'_>, args: &LogsArgs) -> Result<Exit, Failure> {
+    let options = LogOptions {
+        lines: args.lines,
+        follow: if args.follow { Follow::Yes } else { Follow::No },
+    };
+    let mut unwritten = None;
+    cx.host
+        .gateway_logs(
+            options,
+            &mut |line| match cx.terminal.data(&crate::render::safe(line)) {
+                Ok(()) => Wants::More,
+                Err(failure) => {
+                    unwritten = Some(failure);
+                    Wants::NoMore
+                }
+            },
+        )
+        .await?;
+    unwritten.map_or(Ok(Exit::Done), Err)
+}
+
+fn options(args: GatewayRunArgs) -> GatewayOptions {
+    GatewayOptions {
+        port: args.port,
+        bind: args.bind,
+        workers: args.workers,
+    }
+}
+
+fn describe(cx: &Cx<'_>, state: &GatewayState) -> String {
+    let path = |path: &Option<std::path::PathBuf>| {
+        path.as_ref()
+            .map_or_else(String::new, |it| it.display().to_string())
+    };
+    facts(
+        cx.terminal.paint(),
+        &[
+            (
+                "address",
+                state
+                    .address
+                    .map_or_else(String::new, |it| format!("http://{it}")),
+            ),
+            ("socket", path(&state.socket)),
+            (
+                "process",
+                state.pid.map_or_else(String::new, |it| it.to_string()),
+            ),
+            ("version", state.version.clone().unwrap_or_default()),
+            (
+                "started",
+                state
+                    .started_at
+                    .map_or_else(String::new, |it| ago(it, cx.now())),
+            ),
+            ("log", path(&state.log)),
+            ("state", state.state_dir.display().to_string()),
+            (
+                "at login",
+                if state.installed {
+                    "started"
+                } else {
+                    "not started"
+                }
+                .to_owned(),
+            ),
+        ],
+    )
+}
+
+fn installed(cx: &Cx<'_>, what: &str, service: &ServiceState) -> String {
+    let files: Vec<String> = service
+        .files
+        .iter()
+        .map(|it| it.display().to_string())
+        .collect();
+    facts(
+        cx.terminal.paint(),
+        &[
+            (what, files.join("\n")),
+            ("manager", service.manager.clone()),
+            ("note", service.note.clone().unwrap_or_default()),
+        ],
+    )
+}

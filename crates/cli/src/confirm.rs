@@ -1,0 +1,60 @@
+//! Before something goes: show it, and let the person say so.
+
+use serde_json::json;
+
+use crate::args::Removal;
+use crate::cx::Cx;
+use crate::failure::Failure;
+use crate::terminal::Form;
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Go {
+    /// Yes.
+    Ahead,
+    /// It was a dry run; everything is said.
+    NoFurther,
+}
+
+/// Shows what will go. Goes ahead with `--yes` or when the person types `name`.
+pub(crate) async fn removal(
+    cx: &Cx<'_>,
+    removal: Removal,
+    name: &str,
+    what: &[String],
+) -> Result<Go, Failure> {
+    if removal.dry_run {
+        match cx.terminal.form {
+            Form::Json => cx
+                .terminal
+                .document(&json!({ "dryRun": true, "wouldRemove": what }))?,
+            Form::Human => {
+                let lines: Vec<String> =
+                    what.iter().map(|it| format!("would remove {it}")).collect();
+                cx.terminal.data(&lines.join("\n"))?;
+            }
+        }
+        return Ok(Go::NoFurther);
+    }
+    if cx.global.yes {
+        return Ok(Go::Ahead);
+    }
+    if !cx.terminal.can_ask() {
+        return Err(Failure::usage(format!(
+            "removing {} needs `--yes` when nobody can be asked",
+            what.join(", ")
+        ))
+        .with_hint("add `--yes`, or look first with `--dry-run`"));
+    }
+    for it in what {
+        cx.terminal.say(&format!("This removes {it}."));
+    }
+    let typed = cx.ask(&format!("Type `{name}` to go on"), "").await?;
+    if typed == name {
+        Ok(Go::Ahead)
+    } else {
+        Err(Failure::usage(
+            "the name does not match; nothing was removed",
+        ))
+    }
+}

@@ -1,0 +1,246 @@
+//! Finding a gateway: the one that was named, the one that runs here, or one of the occasion.
+
+use std::any::Any;
+use std::ops::Deref;
+
+use adjutant_client::{Client, Credential, Endpoint};
+use adjutant_domain::id::ClientKey;
+use adjutant_protocol::methods::common::NoParams;
+use adjutant_protocol::methods::models::ModelsStatus;
+
+use crate::args::RouteArgs;
+use crate::cx::Cx;
+use crate::failure::{Exit, Failure};
+use crate::host::{EphemeralOptions, Reachable, RouteChoice, Workers};
+
+/// What a command needs from a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Runs are carried out.
+    Runs,
+    /// Data is read and written.
+    Data,
+    /// The one that runs, or none.
+    Running,
+}
+
+/// A gateway that can be called.
+pub(crate) struct Connection {
+    client: Client,
+    pub(crate) kind: Kind,
+    /// Keeps a gateway of the occasion alive.
+    _guard: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// Which gateway it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// It ran before.
+    Standing,
+    /// It was started in this process.
+    Ephemeral,
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Connection {
+    /// For data: the gateway that runs, or one of the occasion without workers.
+    pub(crate) async fn for_data(cx: &Cx<'_>) -> Result<Self, Failure> {
+        Self::open(cx, &Need::Data, &RouteChoice::default()).await
+    }
+
+    /// For runs, with another route than configured if one is named.
+    pub(crate) async fn for_runs(cx: &Cx<'_>, route: &RouteArgs) -> Result<Self, Failure> {
+        let choice = RouteChoice {
+            provider: route.provider.clone(),
+            model: route.model.clone(),
+            base_url: route.base_url.clone(),
+        };
+        let open = Self::open(cx, &Need::Runs, &choice).await?;
+        if open.kind == Kind::Standing && choice.base_url.is_some() {
+            return Err(Failure::new(
+                Exit::Conflict,
+                "CONFLICT",
+                "`--base-url` needs a gateway of its own, and one is running here",
+            )
+            .with_hint(
+                "stop it with `adjutant gateway stop`, or put the address into its configuration",
+            ));
+        }
+        Ok(open)
+    }
+
+    /// The gateway that runs.
+    pub(crate) async fn to_running(cx: &Cx<'_>) -> Result<Self, Failure> {
+        Self::open(cx, &Need::Running, &RouteChoice::default()).await
+    }
+
+    async fn open(cx: &Cx<'_>, need: &Need, route: &RouteChoice) -> Result<Self, Failure> {
+        let standing = |client| Self {
+            client,
+            kind: Kind::Standing,
+            _guard: None,
+        };
+        if let Some(address) = &cx.global.gateway {
+            // Only a credential given for this call goes there: never a stored one (S6).
+            let credential = match given_credential(cx)? {
+                Some(credential) => credential,
+                None => std::env::var("ADJUTANT_GATEWAY_TOKEN")
+                    .ok()
+                    .filter(|token| !token.is_empty())
+                    .map_or(Credential::None, Credential::token),
+            };
+            return Ok(standing(
+                Client::connect(Endpoint::parse(address)?, credential).await?,
+            ));
+        }
+        if let Some(found) = cx.host.local_gateway().await? {
+            return Ok(standing(reach(cx, found).await?));
+        }
+        let workers = match need {
+            Need::Runs => Workers::Here,
+            Need::Data => Workers::None,
+            Need::Running => {
+                return Err(Failure::new(
+                    Exit::Unreachable,
+                    "UNREACHABLE",
+                    "no gateway is running here",
+                )
+                .with_hint("start one with `adjutant gateway start`"));
+            }
+        };
+        let ephemeral = cx
+            .host
+            .ephemeral_gateway(EphemeralOptions {
+                workers,
+                route: route.clone(),
+            })
+            .await?;
+        let client =
+            Client::connect(ephemeral.gateway.endpoint, ephemeral.gateway.credential).await?;
+        Ok(Self {
+            client,
+            kind: Kind::Ephemeral,
+            _guard: Some(ephemeral.guard),
+        })
+    }
+
+    /// `provider/model` for a session, if the command line names a route.
+    pub(crate) async fn session_model(
+        &self,
+        cx: &Cx<'_>,
+        route: &RouteArgs,
+    ) -> Result<Option<String>, Failure> {
+        if route == &RouteArgs::default() {
+            return Ok(None);
+        }
+        if self.kind == Kind::Ephemeral {
+            // The gateway of the occasion was started with this route as its default.
+            return Ok(Some(self.call::<ModelsStatus>(NoParams {}).await?.default));
+        }
+        let default = self.call::<ModelsStatus>(NoParams {}).await?.default;
+        match (&route.provider, &route.model) {
+            (Some(provider), Some(model)) => Ok(Some(format!("{provider}/{model}"))),
+            (Some(provider), None) => {
+                let found = cx.host.discover_providers().await?;
+                let model = found
+                    .iter()
+                    .find(|it| it.name == *provider)
+                    .and_then(|it| it.default_model.clone());
+                model
+                    .map(|model| Some(format!("{provider}/{model}")))
+                    .ok_or_else(|| {
+                        Failure::usage(format!("no model is known for the provider `{provider}`"))
+                            .with_hint("name one with `--model`")
+                    })
+            }
+            (None, Some(model)) if model.contains('/') => Ok(Some(model.clone())),
+            (None, Some(model)) => {
+                let provider = default.split('/').next().unwrap_or_default();
+                Ok(Some(format!("{provider}/{model}")))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// Connects to a gateway of this state directory.
+pub(crate) async fn reach(cx: &Cx<'_>, found: Reachable) -> Result<Client, Failure> {
+    let credential = given_credential(cx)?.unwrap_or(found.credential);
+    Ok(Client::connect(found.endpoint, credential).await?)
+}
+
+fn given_credential(cx: &Cx<'_>) -> Result<Option<Credential>, Failure> {
+    let Some(path) = &cx.global.token_file else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::io(
+            format!("cannot read the token file `{}`", path.display()),
+            &error,
+        )
+    })?;
+    let token = text.trim();
+    if token.is_empty() {
+        return Err(Failure::usage(format!(
+            "the token file `{}` is empty",
+            path.display()
+        )));
+    }
+    Ok(Some(Credential::token(token)))
+}
+
+/// A fresh idempotency key.
+pub(crate) fn fresh_key() -> Result<ClientKey, Failure> {
+    ClientKey::parse(format!("cli-{}", fresh_word()))
+        .map_err(|error| Failure::new(Exit::Failed, "INTERNAL", error.to_string()))
+}
+
+/// A word nobody else has: the hasher's keys come from the operating system's entropy.
+pub(crate) fn fresh_word() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+
+    let half = || RandomState::new().hash_one(std::process::id());
+    let moment = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |span| span.as_nanos());
+    // `RandomState` takes its keys once per thread and counts up; the moment keeps processes apart beyond doubt.
+    format!("{moment:x}-{:016x}{:016x}", half(), half())
+}
+
+/// The session a command line means: the one that is named, or a fresh one.
+pub(crate) fn session_key(session: Option<&str>, agent: Option<&str>, otherwise: &str) -> String {
+    let rest = session.unwrap_or(otherwise);
+    match agent {
+        Some(agent) if !rest.starts_with("agent:") => format!("agent:{agent}:{rest}"),
+        _ => rest.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn session_keys_are_completed_with_the_agent() {
+        assert_eq!(session_key(None, None, "main"), "main");
+        assert_eq!(session_key(None, Some("a"), "main"), "agent:a:main");
+        assert_eq!(session_key(Some("x"), Some("a"), "main"), "agent:a:x");
+        assert_eq!(
+            session_key(Some("agent:b:x"), Some("a"), "main"),
+            "agent:b:x"
+        );
+    }
+
+    #[test]
+    fn fresh_words_differ() {
+        assert_ne!(fresh_word(), fresh_word());
+        assert!(fresh_key().is_ok_and(|key| key.as_str() != "cli-"));
+    }
+}

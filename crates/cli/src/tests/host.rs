@@ -1,0 +1,303 @@
+//! A host that answers from memory and notes what it was asked.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use adjutant_client::{Credential, Endpoint};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::failure::{Exit, Failure};
+use crate::host::*;
+
+/// A host that answers from memory.
+pub(super) struct FakeHost {
+    /// The gateway that runs.
+    pub(super) gateway: Option<Endpoint>,
+    /// The gateway that can be started for the occasion.
+    pub(super) ephemeral: Option<Endpoint>,
+    pub(super) progress: Progress,
+    pub(super) report: Report,
+    pub(super) log: Mutex<Vec<String>>,
+}
+
+impl FakeHost {
+    pub(super) fn new() -> Self {
+        Self {
+            gateway: None,
+            ephemeral: None,
+            progress: Progress::SetUp,
+            report: Report::default(),
+            log: Mutex::new(Vec::new()),
+        }
+    }
+
+    pub(super) fn beside(gateway: Endpoint) -> Self {
+        Self {
+            gateway: Some(gateway),
+            ..Self::new()
+        }
+    }
+
+    /// What was asked for, in order.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    fn note(&self, what: impl Into<String>) {
+        self.log.lock().unwrap().push(what.into());
+    }
+
+    fn state(&self) -> GatewayState {
+        GatewayState {
+            running: self.gateway.is_some(),
+            state_dir: "/state".into(),
+            ..GatewayState::default()
+        }
+    }
+
+    fn changed(&self) -> ConfigChanged {
+        ConfigChanged {
+            path: "/state/config.toml".into(),
+            keys: vec!["gateway.port".to_owned()],
+            needs_restart: vec!["gateway.port".to_owned()],
+        }
+    }
+}
+
+#[async_trait]
+impl Host for FakeHost {
+    fn apply(&self, _: &HostSettings) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn build(&self) -> BuildInfo {
+        BuildInfo {
+            version: "1.2.3".to_owned(),
+            commit: Some("abc".to_owned()),
+            profile: "release".to_owned(),
+            platform: "x86_64-linux".to_owned(),
+            sqlite: "3.51.3".to_owned(),
+        }
+    }
+
+    fn state_dir(&self) -> Result<PathBuf, Failure> {
+        Ok("/state".into())
+    }
+
+    fn progress(&self) -> Result<Progress, Failure> {
+        Ok(self.progress)
+    }
+
+    async fn local_gateway(&self) -> Result<Option<Reachable>, Failure> {
+        let endpoint = self.gateway.clone();
+        Ok(endpoint.map(|endpoint| Reachable {
+            endpoint,
+            credential: Credential::token("local"),
+        }))
+    }
+
+    async fn ephemeral_gateway(&self, options: EphemeralOptions) -> Result<Ephemeral, Failure> {
+        self.note(format!(
+            "ephemeral {:?} {:?}",
+            options.workers, options.route.provider
+        ));
+        match self.ephemeral.clone() {
+            Some(endpoint) => Ok(Ephemeral {
+                gateway: Reachable {
+                    endpoint,
+                    credential: Credential::None,
+                },
+                guard: Box::new(()),
+            }),
+            None => Err(Failure::new(
+                Exit::Conflict,
+                "LOCKED",
+                "the state directory is locked",
+            )),
+        }
+    }
+
+    async fn gateway_run(&self, options: GatewayOptions) -> Result<(), Failure> {
+        self.note(format!("run {options:?}"));
+        Ok(())
+    }
+
+    async fn gateway_start(&self, _: GatewayOptions) -> Result<GatewayState, Failure> {
+        self.note("start");
+        Ok(self.state())
+    }
+
+    async fn gateway_stop(&self) -> Result<GatewayState, Failure> {
+        self.note("stop");
+        Ok(GatewayState {
+            running: false,
+            ..self.state()
+        })
+    }
+
+    async fn gateway_state(&self) -> Result<GatewayState, Failure> {
+        Ok(self.state())
+    }
+
+    async fn gateway_logs(
+        &self,
+        options: LogOptions,
+        line: &mut (dyn for<'l> FnMut(&'l str) -> Wants + Send),
+    ) -> Result<(), Failure> {
+        for n in 0..options.lines {
+            if line(&format!("line {n}")) == Wants::NoMore {
+                self.note(format!("log ended after {n}"));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn gateway_install(&self) -> Result<ServiceState, Failure> {
+        Ok(ServiceState {
+            manager: "systemd".to_owned(),
+            files: vec!["/unit".into()],
+            installed: true,
+            note: None,
+        })
+    }
+
+    async fn gateway_uninstall(&self, how: Removing) -> Result<ServiceState, Failure> {
+        self.note(format!("uninstall {how:?}"));
+        Ok(ServiceState {
+            manager: "systemd".to_owned(),
+            files: vec!["/unit".into()],
+            installed: how == Removing::DryRun,
+            note: None,
+        })
+    }
+
+    async fn worker_run(&self, _: WorkerOptions) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    async fn discover_providers(&self) -> Result<Vec<ProviderFound>, Failure> {
+        let found = |name: &str, ready, evidence: &str, model: &str| ProviderFound {
+            name: name.to_owned(),
+            ready,
+            evidence: evidence.to_owned(),
+            default_model: Some(model.to_owned()),
+        };
+        Ok(vec![
+            found(
+                "anthropic",
+                false,
+                "ANTHROPIC_API_KEY is not set",
+                "claude-sonnet-4-5",
+            ),
+            found("openai", true, "OPENAI_API_KEY is set", "gpt-5-mini"),
+            found("offline", true, "built in", "rules"),
+        ])
+    }
+
+    async fn setup(&self, answers: SetupAnswers) -> Result<SetupDone, Failure> {
+        self.note(format!(
+            "setup {:?} {:?}",
+            answers.route, answers.trust_level
+        ));
+        Ok(SetupDone {
+            state_dir: "/state".into(),
+            config: "/state/config.toml".into(),
+            provider: answers.route.provider.unwrap_or_default(),
+            model: answers.route.model,
+            agent: "main".to_owned(),
+            workspace: "/state/workspace".into(),
+            trust_level: answers.trust_level.unwrap_or(3),
+            notes: Vec::new(),
+        })
+    }
+
+    async fn demo(&self, _: DemoOptions, stage: &mut dyn Stage) -> Result<DemoDone, Failure> {
+        stage.chapter("Write");
+        stage.say("It wants to *write*.");
+        let proven = if stage.ask("file_write a.md").await {
+            "allowed"
+        } else {
+            "denied"
+        };
+        Ok(DemoDone {
+            proven: vec![proven.to_owned()],
+            folder: None,
+        })
+    }
+
+    fn config_get(&self, key: Option<&str>) -> Result<Value, Failure> {
+        match key {
+            None => Ok(json!({ "gateway": { "port": 18789 } })),
+            Some("gateway.port") => Ok(json!(18789)),
+            Some(other) => {
+                Err(Failure::not_found("setting", other).with_hint("did you mean `gateway.port`?"))
+            }
+        }
+    }
+
+    fn config_change(&self, key: &str, value: Option<Value>) -> Result<ConfigChanged, Failure> {
+        self.note(format!("config {key} {value:?}"));
+        Ok(self.changed())
+    }
+
+    fn config_explain(&self, key: &str) -> Result<ConfigExplained, Failure> {
+        Ok(ConfigExplained {
+            key: key.to_owned(),
+            value: json!(18790),
+            layer: "user file".to_owned(),
+            place: Some("/state/config.toml:3".to_owned()),
+            default: json!(18789),
+            kind: "integer".to_owned(),
+            docs: "Port to listen on.".to_owned(),
+            needs_restart: true,
+        })
+    }
+
+    fn config_schema(&self) -> Value {
+        json!({ "type": "object" })
+    }
+
+    fn config_path(&self) -> Result<PathBuf, Failure> {
+        Ok("/state/config.toml".into())
+    }
+
+    fn config_validate(&self, file: Option<&Path>) -> Result<ConfigValid, Failure> {
+        match file {
+            None => Ok(ConfigValid {
+                path: "/state/config.toml".into(),
+                keys: 1,
+                warnings: Vec::new(),
+            }),
+            Some(_) => Err(Failure::new(
+                Exit::Config,
+                "UNKNOWN_KEY",
+                "unknown key `gateway.prot` in bad.toml:3",
+            )
+            .with_hint("did you mean `gateway.port`?")),
+        }
+    }
+
+    fn config_replace(&self, _: &str, _: &str) -> Result<ConfigChanged, Failure> {
+        Ok(self.changed())
+    }
+
+    async fn verify_store(&self) -> Result<Report, Failure> {
+        Ok(self.report.clone())
+    }
+
+    async fn sandbox_verify(&self) -> Result<Report, Failure> {
+        Ok(self.report.clone())
+    }
+
+    async fn doctor_checks(&self, _: Fixing) -> Result<Report, Failure> {
+        Ok(self.report.clone())
+    }
+
+    fn analyse_command(&self, script: &str) -> Result<Value, Failure> {
+        Ok(
+            json!({ "class": "needs-approval", "rule": "unknown program", "parse": { "script": script } }),
+        )
+    }
+}

@@ -1,0 +1,198 @@
+//! The gateway's section of the configuration.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use adjutant_domain::time::Span;
+
+/// The gateway's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// TCP port; 0 takes any free one. Needs a restart.
+    pub port: u16,
+    /// Address to listen on. Only loopback: other addresses need TLS, which this version does not have. Needs a restart.
+    pub bind: IpAddr,
+    /// Web origins that may connect besides the gateway's own, exactly as a browser sends them: `https://panel.example:8443`.
+    pub allowed_origins: Vec<String>,
+    /// Host names by which the gateway may be addressed besides `localhost` and its own address.
+    pub allowed_hosts: Vec<String>,
+    /// Proxies whose forwarding headers count. Everybody else's are refused.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// How fast work may be asked for.
+    pub rate: RateConfig,
+    /// Between two `tick` events, 1s to 5m.
+    #[schemars(with = "String")]
+    pub tick_interval: Span,
+    /// Until when a connection must have shown its credential, 1s to 30s.
+    #[schemars(with = "String")]
+    pub handshake_timeout: Span,
+    /// Connections at once, 16 to 10000.
+    #[schemars(range(min = 16, max = 10_000))]
+    pub connections_max: u32,
+    /// Connections at once that have not shown a credential, 8 to 1024.
+    #[schemars(range(min = 8, max = 1_024))]
+    pub unauthenticated_max: u32,
+    /// The same from one remote address, 1 to 1024. Loopback has only the total.
+    #[schemars(range(min = 1, max = 1_024))]
+    pub unauthenticated_per_source_max: u32,
+    /// How long a new session lives; never ends by itself when absent.
+    #[schemars(with = "Option<String>")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_expiry: Option<Span>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            port: 18_789,
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            allowed_origins: Vec::new(),
+            allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            rate: RateConfig::default(),
+            tick_interval: Span::from_secs(30),
+            handshake_timeout: Span::from_secs(5),
+            connections_max: 1_024,
+            unauthenticated_max: 64,
+            unauthenticated_per_source_max: 8,
+            session_expiry: None,
+        }
+    }
+}
+
+/// How fast work may be asked for: `chat.send`, `agent` and `tools.call` together, per owner.
+///
+/// The default is far above what a person types, so that scripts of the owner are not held up; lower it when several
+/// people or untrusted surfaces share a gateway (20 per minute with a burst of 10 is a good value then).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RateConfig {
+    /// Refill, 1 to 1000000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests_per_minute: u64,
+    /// Most at once, 1 to 1000000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub burst: u64,
+}
+
+impl Default for RateConfig {
+    fn default() -> Self {
+        Self { requests_per_minute: 600, burst: 300 }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`gateway.{key}`: {message}")]
+pub struct Finding {
+    /// Which setting, below `gateway`.
+    pub key: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Config {
+    /// Checks ranges and combinations.
+    #[must_use]
+    pub fn check(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut found = |key: &str, message: String| {
+            findings.push(Finding { key: key.to_owned(), message });
+        };
+        if !self.bind.is_loopback() {
+            let message = format!(
+                "{} is reachable from other machines, and that needs TLS, which this version does not have; use 127.0.0.1 \
+                 and an SSH tunnel or a proxy with TLS on this machine",
+                self.bind
+            );
+            found("bind", message);
+        }
+        for origin in &self.allowed_origins {
+            if !is_origin(origin) {
+                let message = format!("`{origin}` is not an origin; write scheme, host and port: `https://panel.example:8443`");
+                found("allowed_origins", message);
+            }
+        }
+        for host in &self.allowed_hosts {
+            if host.is_empty() || host.contains(['/', ':', '*', ' ', '@']) {
+                found("allowed_hosts", format!("`{host}` is not a host name without port and pattern"));
+            }
+        }
+        let spans = [
+            ("tick_interval", self.tick_interval, 1, 300),
+            ("handshake_timeout", self.handshake_timeout, 1, 30),
+        ];
+        for (key, span, min, max) in spans {
+            if !(min..=max).contains(&span.duration().as_secs()) {
+                found(key, format!("{span} is not between {min}s and {max}s"));
+            }
+        }
+        let counts = [
+            ("connections_max", u64::from(self.connections_max), 16, 10_000),
+            ("unauthenticated_max", u64::from(self.unauthenticated_max), 8, 1_024),
+            ("unauthenticated_per_source_max", u64::from(self.unauthenticated_per_source_max), 1, 1_024),
+            ("rate.requests_per_minute", self.rate.requests_per_minute, 1, 1_000_000),
+            ("rate.burst", self.rate.burst, 1, 1_000_000),
+        ];
+        for (key, n, min, max) in counts {
+            if !(min..=max).contains(&n) {
+                found(key, format!("{n} is not between {min} and {max}"));
+            }
+        }
+        findings
+    }
+}
+
+fn is_origin(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return false;
+    };
+    matches!(scheme, "http" | "https")
+        && !rest.is_empty()
+        && rest == rest.to_ascii_lowercase()
+        && !rest.contains(['/', '*', '@', '?', '#', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_on_loopback() {
+        // covers: S1
+        let config = Config::default();
+        assert_eq!(config.check(), vec![]);
+        assert!(config.bind.is_loopback());
+    }
+
+    #[test]
+    fn an_address_that_others_reach_is_refused_with_the_way_out() {
+        // covers: S1, D1
+        for bind in ["0.0.0.0", "192.0.2.7", "::"] {
+            let bind = bind.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let findings = Config { bind, ..Config::default() }.check();
+            assert_eq!(findings.len(), 1);
+            assert!(findings.iter().all(|f| f.key == "bind" && f.message.contains("127.0.0.1")));
+        }
+    }
+
+    #[test]
+    fn origins_are_exact() {
+        // covers: S3
+        for bad in ["*", "https://*.example", "https://a.example/", "a.example", "ftp://a.example", "https://A.example"] {
+            let config = Config { allowed_origins: vec![bad.to_owned()], ..Config::default() };
+            assert_eq!(config.check().len(), 1, "{bad}");
+        }
+        let config = Config { allowed_origins: vec!["https://a.example:8443".to_owned()], ..Config::default() };
+        assert_eq!(config.check(), vec![]);
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        assert!(serde_json::from_str::<Config>(r#"{"prot": 1}"#).is_err());
+        assert!(serde_json::from_str::<Config>(r#"{"rate": {"rpm": 1}}"#).is_err());
+    }
+}

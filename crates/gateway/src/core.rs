@@ -1,0 +1,122 @@
+//! What every part of the gateway shares.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use adjutant_domain::agent::Agent;
+use adjutant_domain::id::{AgentId, OwnerId};
+use adjutant_domain::run::Limits;
+use adjutant_domain::time::Timestamp;
+use adjutant_ports::{Bus, Clock, ConfigDoor, Models, Store};
+use adjutant_ports::clock::Entropy;
+use adjutant_telemetry::Metrics;
+use adjutant_vault::Token;
+
+use crate::config::Config;
+use crate::edge::Throttle;
+use crate::hub::Hub;
+use crate::lanes::Lanes;
+use crate::snapshot::Snapshots;
+use crate::waits::Waits;
+
+/// The bounds of a run of this agent, with the installation's where it has none of its own.
+pub type LimitsOf = Arc<dyn Fn(&Agent) -> Limits + Send + Sync>;
+
+/// What the gateway works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// Everything durable.
+    pub store: Arc<dyn Store>,
+    /// Hints and live signals.
+    pub bus: Arc<dyn Bus>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bits.
+    pub entropy: Arc<dyn Entropy>,
+    /// Models.
+    pub models: Arc<dyn Models>,
+    /// Settings.
+    pub config: Arc<dyn ConfigDoor>,
+    /// Counters; the gateway observes each event and each request once.
+    pub metrics: Arc<Metrics>,
+    /// The shared token.
+    pub token: Token,
+    /// Whose gateway this is.
+    pub owner: OwnerId,
+    /// The agent that short session keys mean.
+    pub default_agent: AgentId,
+    /// The bounds of a run, frozen when it is accepted.
+    pub limits: LimitsOf,
+    /// Where agents get their folder when they name none.
+    pub workspaces: PathBuf,
+    /// Version of this program.
+    pub version: String,
+}
+
+pub(crate) struct Core {
+    pub(crate) deps: Deps,
+    pub(crate) config: Config,
+    pub(crate) started_at: Timestamp,
+    pub(crate) started: Duration,
+    pub(crate) hub: Hub,
+    pub(crate) waits: Waits,
+    pub(crate) lanes: Lanes,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) throttle: Throttle,
+    pub(crate) connections: Arc<AtomicU64>,
+    pub(crate) stop: CancellationToken,
+    next_connection: AtomicU64,
+    myself: Weak<Core>,
+}
+
+impl Core {
+    pub(crate) fn new(deps: Deps, config: Config, stop: CancellationToken) -> Arc<Self> {
+        Arc::new_cyclic(|myself| Self {
+            myself: Weak::clone(myself),
+            started_at: deps.clock.now(),
+            started: deps.clock.monotonic(),
+            hub: Hub::default(),
+            waits: Waits::default(),
+            lanes: Lanes::default(),
+            snapshots: Snapshots::default(),
+            throttle: Throttle::default(),
+            connections: Arc::default(),
+            stop,
+            next_connection: AtomicU64::new(1),
+            deps,
+            config,
+        })
+    }
+
+    /// This core, for tasks that outlive a call.
+    pub(crate) fn shared(&self) -> Option<Arc<Self>> {
+        self.myself.upgrade()
+    }
+
+    pub(crate) fn owner(&self) -> &OwnerId {
+        &self.deps.owner
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.deps.clock.now()
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.deps.clock.monotonic().saturating_sub(self.started)
+    }
+
+    pub(crate) fn next_connection(&self) -> u64 {
+        self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A random text of 128 bits, as a UUID looks.
+    pub(crate) fn uuid(&self) -> String {
+        let bits = self.deps.entropy.next_u128();
+        let hex = format!("{bits:032x}");
+        format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+    }
+}

@@ -1,0 +1,16 @@
+//! The outer wall: listeners, budgets before authentication, guards over headers, throttling.
+
+mod admission;
+mod guard;
+mod http;
+mod listen;
+mod meter;
+mod throttle;
+
+pub(crate) use admission::Admission;
+pub(crate) use guard::{Peer, Source};
+pub(crate) use http::{Connection, principal, serve_connection};
+pub use listen::{ListenError, Listeners, SOCKET_FILE};
+pub(crate) use listen::{Stream, accept};
+pub(crate) use meter::{Meter, Metered};
+pub(crate) use throttle::{Class, Throttle};

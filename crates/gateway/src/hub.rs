@@ -1,0 +1,381 @@
+//! Who is told what: durable events in order and without holes, live signals as they come.
+//!
+//! One task feeds the hub, so that everybody hears the same order. Telling never waits: a client's outbox is bounded,
+//! and a client that does not read is cut.
+
+mod frames_view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use adjutant_domain::event::{Event, EventKind};
+use adjutant_domain::id::{MessageId, RunId};
+use adjutant_domain::time::Timestamp;
+use adjutant_ports::{Pulse, PulseKind};
+use adjutant_protocol::frames::{ClientInfo, ClientMode};
+use adjutant_protocol::methods::system::{DeltaKind, Presence, WireDelta, WireEvent};
+use adjutant_protocol::{Codec as _, Frames, JsonRpc, Outbound, Scope, Scopes};
+
+use crate::socket::{Farewell, Outbox};
+use crate::socket::OutboxDrop as Drop;
+use frames_view::RunView;
+
+/// Runs whose live state is kept for surfaces; beyond, the oldest are forgotten.
+const RUNS_MAX: usize = 4_096;
+/// A client that has been silent this long is asked whether it is there.
+const PING_AFTER: Duration = Duration::from_secs(12);
+/// A client that has been silent this long is gone (R26).
+const GONE_AFTER: Duration = Duration::from_secs(27);
+
+/// How a client is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Format {
+    /// JSON-RPC notifications.
+    JsonRpc,
+    /// `event` frames.
+    Frames {
+        /// The negotiated version.
+        codec: Frames,
+        /// Whether it wants to hear of tools.
+        tool_events: bool,
+    },
+}
+
+/// Which events a JSON-RPC client wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Wanted {
+    /// Everything.
+    All,
+    /// These sessions.
+    Sessions(BTreeSet<String>),
+    /// Nothing.
+    None,
+}
+
+struct Subscriber {
+    outbox: Arc<Outbox>,
+    format: Format,
+    reads: bool,
+    wanted: Wanted,
+    /// Whether older events are being sent; newer ones come from the feed then, too.
+    catching_up: Option<u64>,
+    seq: u64,
+}
+
+impl Subscriber {
+    fn wants(&self, session: Option<&str>) -> bool {
+        match &self.wanted {
+            Wanted::All => true,
+            Wanted::None => false,
+            Wanted::Sessions(keys) => session.is_some_and(|key| keys.contains(key)),
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    /// Everything up to here was told.
+    cursor: u64,
+    subscribers: BTreeMap<u64, Subscriber>,
+    present: BTreeMap<u64, Presence>,
+    presence_version: u64,
+    runs: BTreeMap<RunId, RunView>,
+    generation: u64,
+}
+
+/// The hub.
+#[derive(Default)]
+pub(crate) struct Hub {
+    state: Mutex<State>,
+}
+
+/// A subscription that must read the feed first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CatchUp {
+    pub(crate) generation: u64,
+}
+
+impl Hub {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn cursor(&self) -> u64 {
+        self.lock().cursor
+    }
+
+    pub(crate) fn start_at(&self, cursor: u64) {
+        self.lock().cursor = cursor;
+    }
+
+    /// Begins to tell a client everything its scopes allow.
+    pub(crate) fn subscribe(&self, id: u64, outbox: Arc<Outbox>, format: Format, scopes: Scopes) {
+        let subscriber = Subscriber {
+            outbox,
+            format,
+            reads: scopes.allow(Scope::Read),
+            wanted: Wanted::All,
+            catching_up: None,
+            seq: 0,
+        };
+        self.lock().subscribers.insert(id, subscriber);
+    }
+
+    pub(crate) fn unsubscribe(&self, id: u64) {
+        let mut state = self.lock();
+        state.subscribers.remove(&id);
+        if state.present.remove(&id).is_some() {
+            state.presence_version += 1;
+        }
+    }
+
+    /// Lists a surface among those present. Commands that come and go are not listed.
+    pub(crate) fn welcome(&self, id: u64, client: &ClientInfo, scopes: Scopes, now: Timestamp) {
+        if matches!(client.mode, ClientMode::Cli | ClientMode::Probe | ClientMode::Backend) {
+            return;
+        }
+        let presence = Presence {
+            ts: now,
+            host: Some(client.display_name.clone().unwrap_or_else(|| client.id.clone())),
+            version: Some(client.version.clone()),
+            platform: Some(client.platform.clone()),
+            device_family: client.device_family.clone(),
+            mode: Some(client.mode.word().to_owned()),
+            reason: Some("connect".to_owned()),
+            instance_id: client.instance_id.clone(),
+            roles: Some(vec!["operator".to_owned()]),
+            scopes: Some(scopes.words().into_iter().map(str::to_owned).collect()),
+            ..Presence::default()
+        };
+        let mut state = self.lock();
+        state.present.insert(id, presence);
+        state.presence_version += 1;
+    }
+
+    pub(crate) fn present(&self) -> Vec<Presence> {
+        self.lock().present.values().cloned().collect()
+    }
+
+    pub(crate) fn presence_version(&self) -> u64 {
+        self.lock().presence_version
+    }
+
+    /// Changes what a JSON-RPC client wants. Some: it must be brought up to date from `cursor` with [`Hub::hand_over`].
+    /// None: there is no such client, or it speaks frames.
+    pub(crate) fn want(
+        &self,
+        id: u64,
+        session: Option<String>,
+        everything: Option<bool>,
+        from: Option<u64>,
+    ) -> Option<(bool, u64, Option<CatchUp>)> {
+        let mut state = self.lock();
+        let newest = state.cursor;
+        state.generation += 1;
+        let generation = state.generation;
+        let subscriber = state.subscribers.get_mut(&id)?;
+        if !matches!(subscriber.format, Format::JsonRpc) {
+            return None;
+        }
+        subscriber.wanted = match (everything, session) {
+            (Some(false), _) => Wanted::None,
+            (Some(true), _) | (None, None) => Wanted::All,
+            (None, Some(key)) => {
+                let mut keys = match std::mem::replace(&mut subscriber.wanted, Wanted::None) {
+                    Wanted::Sessions(keys) => keys,
+                    Wanted::All | Wanted::None => BTreeSet::new(),
+                };
+                keys.insert(key);
+                Wanted::Sessions(keys)
+            }
+        };
+        let from = from.unwrap_or(newest);
+        let subscribed = subscriber.wanted != Wanted::None;
+        let behind = subscribed && from < newest;
+        subscriber.catching_up = behind.then_some(generation);
+        Some((subscribed, from.min(newest), behind.then_some(CatchUp { generation })))
+    }
+
+    /// Sends events of the feed to one client. `None`: it is gone or asked again. `Some(true)`: it has everything and
+    /// hears the rest as it comes.
+    pub(crate) fn hand_over(&self, id: u64, catch_up: CatchUp, events: &[Event]) -> Option<(Arc<Outbox>, Vec<String>, bool)> {
+        let mut state = self.lock();
+        let newest = state.cursor;
+        let subscriber = state.subscribers.get_mut(&id)?;
+        if subscriber.catching_up != Some(catch_up.generation) || subscriber.outbox.is_cut() {
+            return None;
+        }
+        let texts: Vec<String> = events
+            .iter()
+            .filter(|event| subscriber.wants(event.session.as_ref().map(|key| key.as_str())))
+            .map(rpc_event)
+            .collect();
+        let reached = events.last().is_none_or(|event| event.cursor >= newest);
+        // The last few are queued under the lock, so that nothing newer overtakes them.
+        if reached && texts.len() <= HAND_OVER_MAX {
+            subscriber.catching_up = None;
+            for text in texts {
+                subscriber.outbox.event(text.into(), Drop::Never);
+            }
+            return Some((Arc::clone(&subscriber.outbox), Vec::new(), true));
+        }
+        Some((Arc::clone(&subscriber.outbox), texts, false))
+    }
+
+    /// The feed cannot be read for this client: it is cut, and resumes by itself.
+    pub(crate) fn give_up(&self, id: u64) {
+        if let Some(subscriber) = self.lock().subscribers.get(&id) {
+            subscriber.outbox.cut(Farewell::new(1011, "the feed cannot be read"));
+        }
+    }
+
+    /// Tells everybody of events that follow the last ones without a hole. `texts`: what the messages among them say.
+    pub(crate) fn tell(&self, events: &[Event], texts: &BTreeMap<MessageId, String>, now: Duration) {
+        let mut state = self.lock();
+        let State { subscribers, runs, cursor, .. } = &mut *state;
+        for event in events {
+            if event.cursor <= *cursor {
+                continue;
+            }
+            *cursor = event.cursor;
+            let session = event.session.as_ref().map(|key| key.as_str());
+            let mut text: Option<Utf8Bytes> = None;
+            for subscriber in subscribers.values().filter(|s| s.reads && s.catching_up.is_none()) {
+                if matches!(subscriber.format, Format::JsonRpc) && subscriber.wants(session) {
+                    let text = text.get_or_insert_with(|| rpc_event(event).into());
+                    subscriber.outbox.event(text.clone(), Drop::Never);
+                }
+            }
+            let view = view_of(runs, event);
+            if let Some(view) = view {
+                for said in view.event(event, texts, now) {
+                    say(subscribers, &said);
+                }
+            }
+            if let (EventKind::RunFinished { .. }, Some(run)) = (&event.kind, event.run) {
+                runs.remove(&run);
+            }
+        }
+    }
+
+    /// Passes a live signal on at once.
+    pub(crate) fn pulse(&self, pulse: &Pulse, at: Timestamp, now: Duration) {
+        let mut state = self.lock();
+        let State { subscribers, runs, .. } = &mut *state;
+        forget_oldest(runs);
+        let view = runs
+            .entry(pulse.run)
+            .or_insert_with(|| RunView::new(pulse.run_name.to_string(), pulse.session.as_str().to_owned()));
+        view.delta_seq += 1;
+        let mut text: Option<Utf8Bytes> = None;
+        for subscriber in subscribers.values().filter(|s| s.reads) {
+            if matches!(subscriber.format, Format::JsonRpc) && subscriber.wants(Some(pulse.session.as_str())) {
+                let text = text.get_or_insert_with(|| rpc_delta(pulse, view.delta_seq).into());
+                subscriber.outbox.event(text.clone(), Drop::Never);
+            }
+        }
+        let framed = subscribers.values().any(|s| matches!(s.format, Format::Frames { .. }));
+        for said in view.pulse(&pulse.kind, framed, at, now) {
+            say(subscribers, &said);
+        }
+    }
+
+    /// Whether somebody speaks frames: only then the words of finished replies are looked up.
+    pub(crate) fn has_frames(&self) -> bool {
+        self.lock().subscribers.values().any(|s| matches!(s.format, Format::Frames { .. }))
+    }
+
+    /// Sends an event to every frames client, whatever its scopes.
+    pub(crate) fn broadcast(&self, name: &'static str, payload: &RawValue, state_version: Option<(u64, u64)>) {
+        let mut state = self.lock();
+        for subscriber in state.subscribers.values_mut() {
+            if let Format::Frames { codec, .. } = subscriber.format {
+                subscriber.seq += 1;
+                let seq = Some(subscriber.seq);
+                let text = codec.encode(Outbound::Event { name, payload, seq, state_version });
+                subscriber.outbox.event(text.into(), Drop::WhenFull);
+            }
+        }
+    }
+
+    /// Asks silent clients whether they are there, and cuts those that were asked in vain (R26).
+    pub(crate) fn check_silence(&self, now: Duration) {
+        for subscriber in self.lock().subscribers.values() {
+            let silence = subscriber.outbox.silence(now);
+            if silence >= GONE_AFTER {
+                subscriber.outbox.cut(Farewell::new(1001, "no answer to pings"));
+            } else if silence >= PING_AFTER {
+                subscriber.outbox.ping();
+            }
+        }
+    }
+}
+
+/// Events that may be queued at once when a client has caught up.
+const HAND_OVER_MAX: usize = 200;
+
+/// Something to say to frames clients.
+pub(crate) struct Said {
+    pub(crate) name: &'static str,
+    pub(crate) payload: Box<RawValue>,
+    pub(crate) tool: bool,
+    pub(crate) droppable: bool,
+}
+
+fn say(subscribers: &mut BTreeMap<u64, Subscriber>, said: &Said) {
+    for subscriber in subscribers.values_mut().filter(|s| s.reads) {
+        let Format::Frames { codec, tool_events } = subscriber.format else { continue };
+        if said.tool && !tool_events {
+            continue;
+        }
+        // Events aimed at particular sockets carry no number.
+        let seq = if said.tool {
+            None
+        } else {
+            subscriber.seq += 1;
+            Some(subscriber.seq)
+        };
+        let out = Outbound::Event { name: said.name, payload: &said.payload, seq, state_version: None };
+        let drop_it = if said.droppable { Drop::WhenFull } else { Drop::Never };
+        subscriber.outbox.event(codec.encode(out).into(), drop_it);
+    }
+}
+
+fn view_of<'a>(runs: &'a mut BTreeMap<RunId, RunView>, event: &Event) -> Option<&'a mut RunView> {
+    let (run, session) = (event.run?, event.session.as_ref()?);
+    forget_oldest(runs);
+    Some(runs.entry(run).or_insert_with(|| {
+        let name = event.run_name.clone().unwrap_or_else(|| run.to_string());
+        RunView::new(name, session.as_str().to_owned())
+    }))
+}
+
+fn forget_oldest(runs: &mut BTreeMap<RunId, RunView>) {
+    if runs.len() >= RUNS_MAX {
+        runs.pop_first();
+    }
+}
+
+fn rpc_event(event: &Event) -> String {
+    notification("event", &WireEvent::from(event.clone()))
+}
+
+fn rpc_delta(pulse: &Pulse, seq: u64) -> String {
+    let (kind, text, call_id) = match &pulse.kind {
+        PulseKind::Text(text) => (DeltaKind::Text, text.to_string(), None),
+        PulseKind::Thinking(text) => (DeltaKind::Thinking, text.to_string(), None),
+        PulseKind::Reset => (DeltaKind::Reset, String::new(), None),
+        PulseKind::Progress { call, text } => (DeltaKind::Progress, text.to_string(), Some(call.to_string())),
+    };
+    let session_key = pulse.session.as_str().to_owned();
+    notification("delta", &WireDelta { run_id: pulse.run_name.to_string(), session_key, seq, kind, text, call_id })
+}
+
+fn notification<T: serde::Serialize>(name: &str, params: &T) -> String {
+    let payload = serde_json::value::to_raw_value(params).unwrap_or_else(|_e| RawValue::NULL.to_owned());
+    JsonRpc.encode(Outbound::Event { name, payload: &payload, seq: None, state_version: None })
+}

@@ -1,0 +1,249 @@
+//! A run as frames clients see it: `agent` and `chat` events, numbered per run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use adjutant_domain::event::{Event, EventKind};
+use adjutant_domain::id::MessageId;
+use adjutant_domain::time::Timestamp;
+use adjutant_ports::PulseKind;
+
+use super::Said;
+
+/// At most one chat delta per run in this time.
+const CHAT_DELTA_EVERY: Duration = Duration::from_millis(150);
+/// Bytes of a reply kept while it grows.
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
+
+/// The live state of one run.
+pub(crate) struct RunView {
+    name: String,
+    session: String,
+    seq: u64,
+    /// Live signals so far.
+    pub(crate) delta_seq: u64,
+    text: String,
+    thinking: String,
+    chat: Chat,
+}
+
+/// How far chat deltas are.
+#[derive(Default)]
+struct Chat {
+    said_bytes: usize,
+    said_at: Option<Duration>,
+    replace: bool,
+}
+
+impl RunView {
+    pub(crate) fn new(name: String, session: String) -> Self {
+        Self {
+            name,
+            session,
+            seq: 0,
+            delta_seq: 0,
+            text: String::new(),
+            thinking: String::new(),
+            chat: Chat::default(),
+        }
+    }
+
+    /// What a durable event means to frames clients.
+    pub(crate) fn event(&mut self, event: &Event, texts: &BTreeMap<MessageId, String>, now: Duration) -> Vec<Said> {
+        let at = event.at;
+        match &event.kind {
+            EventKind::RunStarted => vec![self.agent("lifecycle", json!({ "phase": "start", "startedAt": at }), at)],
+            EventKind::ModelReplied { message, .. } => {
+                let said = texts.get(message).map(|text| self.catch_up(text, at, now)).unwrap_or_default();
+                self.next_reply();
+                said
+            }
+            EventKind::ModelFailed { retries: true, .. } => {
+                self.void();
+                vec![]
+            }
+            EventKind::CallStarted { call, name, args } => {
+                let data = json!({ "phase": "start", "name": name, "toolCallId": call, "args": args });
+                vec![self.tool(data, at)]
+            }
+            EventKind::CallFinished { call, name, outcome, preview } => {
+                let data = json!({
+                    "phase": "result", "name": name, "toolCallId": call, "isError": outcome != "done",
+                    "meta": outcome, "result": { "content": [{ "type": "text", "text": preview }] },
+                });
+                vec![self.tool(data, at)]
+            }
+            EventKind::Compacted { through } => {
+                vec![self.agent("compaction", json!({ "phase": "end", "through": through }), at)]
+            }
+            EventKind::RunFinished { outcome, reason, message, .. } => {
+                let text = message.as_ref().and_then(|id| texts.get(id)).map(String::as_str);
+                self.finish(outcome, reason.as_deref(), text, at)
+            }
+            EventKind::SessionCreated { .. }
+            | EventKind::SessionChanged { .. }
+            | EventKind::SessionDeleted
+            | EventKind::RunQueued { .. }
+            | EventKind::RunResumed { .. }
+            | EventKind::RunParked { .. }
+            | EventKind::ModelFailed { retries: false, .. }
+            | EventKind::ApprovalRequested { .. }
+            | EventKind::ApprovalResolved { .. }
+            | EventKind::MessageAdded { .. }
+            | EventKind::Changed { .. } => vec![],
+        }
+    }
+
+    /// What a live signal means. `framed`: somebody listens; otherwise only the state is kept.
+    pub(crate) fn pulse(&mut self, kind: &PulseKind, framed: bool, at: Timestamp, now: Duration) -> Vec<Said> {
+        match kind {
+            PulseKind::Text(delta) => {
+                self.grow(delta);
+                if framed { self.spoken(delta, at, now) } else { vec![] }
+            }
+            PulseKind::Thinking(delta) => {
+                if self.thinking.len() + delta.len() <= TEXT_BYTES_MAX {
+                    self.thinking.push_str(delta);
+                }
+                if !framed {
+                    return vec![];
+                }
+                let data = json!({ "text": self.thinking, "delta": delta.as_ref() });
+                vec![self.agent("thinking", data, at)]
+            }
+            PulseKind::Reset => {
+                self.void();
+                vec![]
+            }
+            PulseKind::Progress { call, text } => {
+                let data = json!({
+                    "phase": "update", "name": "", "toolCallId": call, "partialResult": text.as_ref(),
+                });
+                if framed { vec![self.tool(data, at)] } else { vec![] }
+            }
+        }
+    }
+
+    fn grow(&mut self, delta: &str) {
+        if self.text.len() + delta.len() <= TEXT_BYTES_MAX {
+            self.text.push_str(delta);
+        }
+    }
+
+    /// More words: always an agent event, and a chat delta when the last one is long enough ago.
+    fn spoken(&mut self, delta: &str, at: Timestamp, now: Duration) -> Vec<Said> {
+        let mut said = vec![self.agent("assistant", json!({ "text": self.text, "delta": delta }), at)];
+        let due = self.chat.said_at.is_none_or(|last| now.saturating_sub(last) >= CHAT_DELTA_EVERY);
+        if due {
+            said.push(self.chat_delta(at, now));
+        }
+        said
+    }
+
+    fn chat_delta(&mut self, at: Timestamp, now: Duration) -> Said {
+        let replace = std::mem::take(&mut self.chat.replace);
+        let from = if replace { 0 } else { self.chat.said_bytes };
+        let delta = self.text.get(from..).unwrap_or_default().to_owned();
+        self.chat.said_bytes = self.text.len();
+        self.chat.said_at = Some(now);
+        let mut data = json!({
+            "state": "delta", "message": assistant(&self.text, at), "deltaText": delta,
+        });
+        if replace && let Some(members) = data.as_object_mut() {
+            members.insert("replace".to_owned(), Value::Bool(true));
+        }
+        self.chat(data, true)
+    }
+
+    /// The reply is complete: whatever its live signals left out is said now.
+    fn catch_up(&mut self, whole: &str, at: Timestamp, now: Duration) -> Vec<Said> {
+        if whole.is_empty() || self.text == whole {
+            return vec![];
+        }
+        match whole.strip_prefix(self.text.as_str()).map(str::to_owned) {
+            Some(rest) => {
+                self.grow(&rest);
+                self.spoken(&rest, at, now)
+            }
+            None => {
+                self.text = whole.to_owned();
+                self.chat.replace = true;
+                self.chat.said_at = None;
+                self.spoken(whole, at, now)
+            }
+        }
+    }
+
+    fn next_reply(&mut self) {
+        self.thinking.clear();
+        self.chat.replace = true;
+        self.chat.said_bytes = 0;
+        self.text.clear();
+    }
+
+    fn void(&mut self) {
+        self.text.clear();
+        self.thinking.clear();
+        self.chat = Chat { replace: true, ..Chat::default() };
+    }
+
+    fn finish(&mut self, outcome: &str, reason: Option<&str>, text: Option<&str>, at: Timestamp) -> Vec<Said> {
+        let partial = std::mem::take(&mut self.text);
+        match outcome {
+            "done" => {
+                let end = self.agent("lifecycle", json!({ "phase": "end", "endedAt": at }), at);
+                let mut data = json!({ "state": "final" });
+                let whole = text.unwrap_or(&partial);
+                if !whole.is_empty() && let Some(members) = data.as_object_mut() {
+                    members.insert("message".to_owned(), assistant(whole, at));
+                }
+                vec![end, self.chat(data, false)]
+            }
+            "cancelled" => {
+                let end = self.agent("lifecycle", json!({ "phase": "end", "endedAt": at, "aborted": true }), at);
+                let mut data = json!({ "state": "aborted", "stopReason": "rpc" });
+                if !partial.is_empty() && let Some(members) = data.as_object_mut() {
+                    members.insert("message".to_owned(), assistant(&partial, at));
+                }
+                vec![end, self.chat(data, false)]
+            }
+            _ => {
+                let error = reason.unwrap_or("the run failed");
+                let end = self.agent("lifecycle", json!({ "phase": "error", "error": error, "endedAt": at }), at);
+                vec![end, self.chat(json!({ "state": "error", "errorMessage": error }), false)]
+            }
+        }
+    }
+
+    fn agent(&mut self, stream: &str, data: Value, at: Timestamp) -> Said {
+        self.seq += 1;
+        let payload = json!({
+            "runId": self.name, "sessionKey": self.session, "stream": stream, "data": data, "seq": self.seq, "ts": at,
+        });
+        Said { name: "agent", payload: raw(&payload), tool: stream == "tool", droppable: false }
+    }
+
+    fn tool(&mut self, data: Value, at: Timestamp) -> Said {
+        self.agent("tool", data, at)
+    }
+
+    /// A chat event carries the number of the agent event before it.
+    fn chat(&self, data: Value, droppable: bool) -> Said {
+        let mut payload = json!({ "runId": self.name, "sessionKey": self.session, "seq": self.seq });
+        if let (Some(members), Value::Object(data)) = (payload.as_object_mut(), data) {
+            members.extend(data);
+        }
+        Said { name: "chat", payload: raw(&payload), tool: false, droppable }
+    }
+}
+
+fn assistant(text: &str, at: Timestamp) -> Value {
+    json!({ "role": "assistant", "content": [{ "type": "text", "text": text }], "timestamp": at })
+}
+
+fn raw(value: &Value) -> Box<RawValue> {
+    serde_json::value::to_raw_value(value).unwrap_or_else(|_e| RawValue::NULL.to_owned())
+}

@@ -1,0 +1,10 @@
+//! The gateway over real sockets: TCP, the socket file, HTTP, WebSockets.
+
+#![allow(clippy::unwrap_used)]
+
+mod abuse;
+mod frames;
+mod guards;
+mod rpc;
+mod sockets;
+mod world;

@@ -1,0 +1,104 @@
+//! The method table: one file per namespace, one row per method.
+//!
+//! A row gives the marker type, the bound in [`Server`] (a method without a handler does not compile), the arm in
+//! [`call`], the schema of both types and a page in the reference.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use adjutant_domain::code::Code;
+
+use crate::access::Caller;
+use crate::fault::Fault;
+use crate::method::{Method, MethodSpec};
+
+pub mod agent;
+pub mod agents;
+pub mod approvals;
+pub mod budget;
+pub mod chat;
+pub mod common;
+pub mod config;
+pub mod memory;
+pub mod models;
+pub mod runs;
+pub mod sessions;
+pub mod system;
+pub mod threads;
+pub mod tools;
+pub mod workers;
+
+macro_rules! namespaces {
+    ($($module:ident)*) => {
+        /// Answers every method.
+        pub trait Server: $( $module::Serves + )* Send + Sync {}
+
+        impl<T> Server for T where T: $( $module::Serves + )* Send + Sync {}
+
+        /// Every row, namespace by namespace.
+        pub const NAMESPACES: &[(&str, &[MethodSpec])] = &[ $( (stringify!($module), $module::ROWS), )* ];
+
+        /// Calls the method of this name.
+        ///
+        /// # Errors
+        /// [`Code::UnknownMethod`], [`Code::InvalidParams`], and whatever the handler says. Access is not checked here:
+        /// that comes before (see [`find`]).
+        pub async fn call<S: Server>(
+            server: &S,
+            caller: &Caller,
+            name: &str,
+            params: &RawValue,
+        ) -> Result<Box<RawValue>, Fault> {
+            $( if $module::ROWS.iter().any(|row| row.name == name) {
+                return $module::call(server, caller, name, params).await;
+            } )*
+            Err(Fault::unknown_method(name))
+        }
+    };
+}
+
+namespaces! {
+    agent agents approvals budget chat config memory models runs sessions system threads tools workers
+}
+
+/// Every row.
+pub fn specs() -> impl Iterator<Item = &'static MethodSpec> {
+    NAMESPACES.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+/// The row of this name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static MethodSpec> {
+    specs().find(|row| row.name == name)
+}
+
+/// Reads the parameters of a method. Missing parameters count as `{}`; a list is not accepted.
+pub(crate) fn decode<M: Method>(params: &RawValue) -> Result<M::Params, Fault> {
+    let text = params.get();
+    if !text.trim_start().starts_with('{') {
+        return Err(Fault::params(M::NAME, "must be an object"));
+    }
+    serde_json::from_str(text).map_err(|e| Fault::params(M::NAME, reason(&e)))
+}
+
+/// serde's words, as clients of the protocol know them.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or(&text);
+    if let Some(field) = text.strip_prefix("missing field `").and_then(|t| t.strip_suffix('`')) {
+        return format!("must have required property '{field}'");
+    }
+    if let Some(rest) = text.strip_prefix("unknown field `")
+        && let Some((field, known)) = rest.split_once('`')
+    {
+        let field: String = field.chars().take(64).collect();
+        let known = known.strip_prefix(", ").unwrap_or(known);
+        return format!("unexpected property '{field}' ({known})").replace(" ()", "");
+    }
+    text.chars().take(300).collect()
+}
+
+pub(crate) fn encode<T: Serialize>(result: &T) -> Result<Box<RawValue>, Fault> {
+    serde_json::value::to_raw_value(result)
+        .map_err(|e| Fault::new(Code::Internal, format!("the answer could not be written: {e}")))
+}

@@ -1,0 +1,127 @@
+//! The file: private, in WAL mode, opened the same way every time.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use adjutant_domain::time::Timestamp;
+
+use crate::error::{OpenError, open_error};
+use crate::lock::{Lock, open_private};
+
+/// Name of the database within the state directory.
+pub const FILE_NAME: &str = "adjutant.db";
+
+/// A page. A turn touches some forty of them, so smaller ones write less; below this, rows no longer fit (measure with
+/// `examples/measure.rs`).
+const PAGE_BYTES: u32 = 2_048;
+/// Page cache per connection (goal 11: idle memory), in KiB.
+const CACHE_KIB: i32 = 2_000;
+/// Statements that stay prepared per connection.
+const STATEMENTS_MAX: usize = 160;
+/// WAL pages after which a commit also moves pages into the database: 8 MiB. A page that many turns touched is moved once.
+const CHECKPOINT_PAGES: u32 = 4_000;
+/// Longest wait for another program that holds the file, such as a backup.
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
+/// The WAL file is cut back to this after a checkpoint.
+const WAL_BYTES_MAX: u32 = 16 * 1024 * 1024;
+
+/// Makes the file if there is none. A fresh directory entry is flushed before anything is acknowledged.
+pub(crate) fn make(path: &Path) -> Result<(), OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let fresh = !path.exists();
+    drop(open_private(path).map_err(io)?);
+    if fresh {
+        sync_dir(path).map_err(io)
+    } else {
+        Ok(())
+    }
+}
+
+/// Flushes the directory that holds `path`.
+pub(crate) fn sync_dir(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(dir) => std::fs::File::open(dir)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    // No mutex: a connection belongs to one thread. No create: `make` did it, and a lost file must not become a new one.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(BUSY)?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    // Partial indexes make the planner look at bound values, and then every new value prepares the statement again.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    db.pragma_update(None, "mmap_size", 0)?;
+    db.pragma_update(None, "temp_store", "memory")?;
+    db.pragma_update(None, "trusted_schema", false)?;
+    Ok(db)
+}
+
+/// The one connection that writes.
+pub(crate) fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
+    let db = connect(path)?;
+    // Counts only for a file without tables.
+    db.pragma_update(None, "page_size", PAGE_BYTES)?;
+    db.pragma_update_and_check(None, "journal_mode", "wal", |_row| Ok(()))?;
+    db.pragma_update(None, "synchronous", "full")?;
+    db.pragma_update(None, "foreign_keys", true)?;
+    // What the owner deletes is overwritten (invariant 15). Daily use deletes next to nothing, so this costs nothing.
+    db.pragma_update_and_check(None, "secure_delete", true, |_row| Ok(()))?;
+    db.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_row| Ok(()))?;
+    db.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_MAX, |_row| Ok(()))?;
+    Ok(db)
+}
+
+/// A connection that reads.
+pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let db = connect(path)?;
+    db.pragma_update(None, "query_only", true)?;
+    Ok(db)
+}
+
+/// Moves a damaged database aside, so that the next start begins empty. Only at the owner's explicit wish; nothing is
+/// deleted (R21). Returns where the file is now.
+///
+/// # Errors
+/// [`OpenError::Io`] when a file cannot be moved.
+pub fn quarantine(lock: &Lock, at: Timestamp) -> Result<PathBuf, OpenError> {
+    let path = lock.dir().join(FILE_NAME);
+    let aside = lock
+        .dir()
+        .join(format!("{FILE_NAME}.damaged-{}", at.as_millis()));
+    for suffix in ["-wal", "-shm", ""] {
+        let (from, to) = (with_suffix(&path, suffix), with_suffix(&aside, suffix));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(|source| OpenError::Io {
+                path: from.clone(),
+                source,
+            })?;
+        }
+    }
+    sync_dir(&path).map_err(|source| OpenError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(aside)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut text = path.as_os_str().to_owned();
+    text.push(suffix);
+    text.into()
+}
+
+/// Opens the writer and names the file in whatever goes wrong.
+pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
+    make(path)?;
+    open_writer(path).map_err(|error| open_error(path, &error))
+}

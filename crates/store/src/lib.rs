@@ -1,0 +1,30 @@
+//! The store contract in SQLite: one file, one writer thread, every word kept.
+//!
+//! Never learns: what an entry means beyond [`adjutant_domain::run::project`], who may do what, or any network.
+//!
+//! Begin reading at [`Sqlite`]; the writer's promises are in `writer.rs`, the runs in `sqlite/run.rs`.
+
+mod bus;
+mod config;
+mod error;
+mod file;
+mod lock;
+mod migrate;
+mod reader;
+mod sql;
+mod sqlite;
+mod steady;
+mod writer;
+
+pub use bus::LocalBus;
+pub use config::{Config, ConfigError};
+pub use error::OpenError;
+pub use file::{FILE_NAME, quarantine};
+pub use lock::{Lock, LockError};
+pub use sqlite::Sqlite;
+
+/// Version of the SQLite that is built in.
+#[must_use]
+pub fn sqlite_version() -> &'static str {
+    rusqlite::version()
+}

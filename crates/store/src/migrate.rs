@@ -1,0 +1,212 @@
+//! Numbered migrations: forward only, one transaction each, with a checksum (R38).
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use sha2::{Digest, Sha256};
+
+use crate::error::{Done, Fault, OpenError, open_error};
+use crate::sql::Sql;
+
+/// One step from a schema to the next.
+struct Migration {
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// All of them; the number is the place, from 1. Never edit one that was released.
+const MIGRATIONS: &[Migration] = &[Migration {
+    name: "0001_start",
+    sql: include_str!("../migrations/0001_start.sqlite.sql"),
+}];
+
+const TABLE: &str = "
+create table if not exists migrations (
+    number   integer not null primary key,
+    name     text    not null,
+    checksum text    not null
+) strict";
+
+/// Brings the file to the newest schema.
+pub(crate) fn migrate(db: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    migrate_with(db, path, MIGRATIONS)
+}
+
+fn migrate_with(
+    db: &mut Connection,
+    path: &Path,
+    migrations: &[Migration],
+) -> Result<(), OpenError> {
+    let wrong = |fault: Fault| match fault {
+        Fault::Sql(error) => open_error(path, &error),
+        Fault::Store(error) => OpenError::Sqlite {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
+    };
+    let done = applied(db).map_err(wrong)?;
+    let (found, known) = (done.len(), migrations.len());
+    if found > known {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        return Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: number(found),
+            known: number(known),
+        });
+    }
+    for (number, (migration, checksum_found)) in (1..).zip(migrations.iter().zip(&done)) {
+        if *checksum_found != checksum(migration.sql) {
+            return Err(OpenError::Foreign {
+                path: path.to_owned(),
+                number,
+            });
+        }
+    }
+    for (number, migration) in (1..).zip(migrations).skip(found) {
+        apply(db, number, migration).map_err(wrong)?;
+        tracing::info!(number, name = migration.name, "migrated the store");
+    }
+    Ok(())
+}
+
+/// The checksums of what was applied, in order.
+fn applied(db: &Connection) -> Done<Vec<String>> {
+    let there = db.one(
+        "select 1 from sqlite_schema where name = 'migrations'",
+        [],
+        |_row| Ok(()),
+    )?;
+    if there.is_none() {
+        return Ok(vec![]);
+    }
+    db.all(
+        "select checksum from migrations order by number",
+        [],
+        |row| row.get(0),
+    )
+}
+
+fn apply(db: &mut Connection, number: u32, migration: &Migration) -> Done<()> {
+    let tx = Transaction::new(db, TransactionBehavior::Immediate)?;
+    tx.execute_batch(TABLE)?;
+    tx.execute_batch(migration.sql)?;
+    tx.execute(
+        "insert into migrations (number, name, checksum) values (?, ?, ?)",
+        params![number, migration.name, checksum(migration.sql)],
+    )?;
+    tx.commit()?;
+    Ok(())
+}
+
+fn checksum(sql: &str) -> String {
+    hex::encode(Sha256::digest(sql))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const NEXT: &[Migration] = &[
+        Migration {
+            name: "0001_a",
+            sql: "create table a (x integer) strict;",
+        },
+        Migration {
+            name: "0002_b",
+            sql: "alter table a add column y integer; create table b (z text) strict;",
+        },
+    ];
+
+    fn file() -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.db");
+        (dir, path)
+    }
+
+    // covers: R38
+    #[test]
+    fn an_older_program_refuses_a_newer_store_and_leaves_it_as_it_is() {
+        let (_dir, path) = file();
+        let mut db = Connection::open(&path).unwrap();
+        migrate_with(&mut db, &path, NEXT).unwrap();
+        let refused = migrate_with(&mut db, &path, &NEXT[..1]).unwrap_err();
+        assert!(matches!(
+            refused,
+            OpenError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            }
+        ));
+        migrate_with(&mut db, &path, NEXT).unwrap();
+    }
+
+    // covers: R38
+    #[test]
+    fn data_written_under_the_first_schema_survives_the_second() {
+        let (_dir, path) = file();
+        let mut db = Connection::open(&path).unwrap();
+        migrate_with(&mut db, &path, &NEXT[..1]).unwrap();
+        db.execute("insert into a (x) values (7)", []).unwrap();
+        migrate_with(&mut db, &path, NEXT).unwrap();
+        let x: i64 = db
+            .query_row("select x from a where y is null", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(x, 7);
+    }
+
+    // covers: R38
+    #[test]
+    fn a_migration_that_fails_leaves_nothing_behind() {
+        let (_dir, path) = file();
+        let mut db = Connection::open(&path).unwrap();
+        let broken = [Migration {
+            name: "0001_a",
+            sql: "create table a (x integer) strict; create nonsense;",
+        }];
+        migrate_with(&mut db, &path, &broken).unwrap_err();
+        let tables: i64 = db
+            .query_row("select count(*) from sqlite_schema", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(tables, 0);
+    }
+
+    #[test]
+    fn a_store_of_another_program_is_refused() {
+        let (_dir, path) = file();
+        let mut db = Connection::open(&path).unwrap();
+        migrate_with(&mut db, &path, NEXT).unwrap();
+        let other = [Migration {
+            name: "0001_a",
+            sql: "create table a (q integer) strict;",
+        }];
+        let both = [
+            Migration {
+                name: other[0].name,
+                sql: other[0].sql,
+            },
+            Migration { ..copy(&NEXT[1]) },
+        ];
+        let refused = migrate_with(&mut db, &path, &both).unwrap_err();
+        assert!(matches!(refused, OpenError::Foreign { number: 1, .. }));
+    }
+
+    fn copy(migration: &Migration) -> Migration {
+        Migration {
+            name: migration.name,
+            sql: migration.sql,
+        }
+    }
+
+    // The WAL reset bug of SQLite before 3.51.3 can damage a database.
+    #[test]
+    fn the_linked_sqlite_is_new_enough() {
+        assert!(
+            rusqlite::version_number() >= 3_051_003,
+            "{}",
+            rusqlite::version()
+        );
+    }
+}

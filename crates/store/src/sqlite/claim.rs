@@ -1,0 +1,192 @@
+//! Claims: which run is next, and whose it is.
+
+use std::time::Duration;
+
+use rusqlite::params;
+
+use adjutant_domain::id::{MessageId, RunId, WorkerId};
+use adjutant_domain::run::{Entry, Fence, Logged, Run, RunStatus, Seq, Signal};
+use adjutant_ports::store::{Claim, StoreError, Stored};
+
+use crate::error::Done;
+use crate::sql::{Sql, col, json};
+use crate::sqlite::message;
+use crate::sqlite::project;
+use crate::sqlite::run::{Raw, parse_log, raw_log, run_columns, run_of};
+use crate::sqlite::signal;
+use crate::writer::Tx;
+
+/// A claim whose log is still text.
+pub(crate) struct Claimed {
+    run: Run,
+    fence: Fence,
+    log: Vec<Raw>,
+    signals: Vec<Signal>,
+}
+
+impl Claimed {
+    pub(crate) fn parse(self) -> Stored<Claim> {
+        let Self {
+            run,
+            fence,
+            log,
+            signals,
+        } = self;
+        Ok(Claim {
+            run,
+            fence,
+            log: parse_log(log)?,
+            signals,
+        })
+    }
+}
+
+/// Where a run stands in the line.
+struct Candidate {
+    id: RunId,
+    priority: i32,
+    ready_at: i64,
+}
+
+impl Candidate {
+    /// Higher priority first, then who waits longer, then who was born first.
+    fn rank(&self) -> (std::cmp::Reverse<i32>, i64, RunId) {
+        (std::cmp::Reverse(self.priority), self.ready_at, self.id)
+    }
+}
+
+/// Takes the next run.
+///
+/// There is one writer, so nobody can be first between the search and the update; the guard in the update and the unique
+/// index `runs_seat` hold even if that ever changes. A loser gets nothing and claims again.
+pub(crate) fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Claimed>> {
+    let now = tx.steady.now();
+    let due = due(tx, now.as_millis())?;
+    let queued = queued(tx)?;
+    let Some(next) = due.into_iter().chain(queued).min_by_key(Candidate::rank) else {
+        return Ok(None);
+    };
+    let taken = tx.one(
+        concat!(
+            "update runs
+                set status = 'running', detail = ?, fence = fence + 1, head = head + 1, worker = ?, due_at = ?,
+                    started_at = coalesce(started_at, ?)
+              where id = ?
+                and (status = 'queued' or status in ('running', 'parked') and due_at <= ?)
+             returning ",
+            run_columns!(),
+            ", fence, head"
+        ),
+        params![
+            json(&RunStatus::Running)?,
+            worker.to_string(),
+            now.plus(lease).as_millis(),
+            tx.now.as_millis(),
+            next.id.to_string(),
+            now.as_millis(),
+        ],
+        |row| Ok((run_of(row)?, row.get::<_, u64>(8)?, row.get::<_, u64>(9)?)),
+    )?;
+    let Some((run, fence, head)) = taken else {
+        return Ok(None);
+    };
+    let fence = Fence(fence);
+    if fence.0 == 1 {
+        for id in input(tx, run.id)? {
+            message::place(tx, &run.owner, id)?;
+        }
+    }
+    let entry = Entry::Claimed { worker, fence };
+    project::write(
+        tx,
+        &run,
+        &Logged {
+            seq: Seq(head),
+            at: tx.now,
+            entry,
+        },
+        &[],
+    )?;
+    let log = raw_log(tx, run.id, Seq(1))?;
+    let signals = signal::hear(tx, run.id, fence)?;
+    Ok(Some(Claimed {
+        run,
+        fence,
+        log,
+        signals,
+    }))
+}
+
+/// The best of those that rest or whose worker is gone, and whose time has come. They have their seats already.
+fn due(tx: &Tx<'_>, now: i64) -> Done<Option<Candidate>> {
+    tx.one(
+        "select id, priority, ready_at from runs
+          where status in ('running', 'parked')
+            and due_at <= ?
+          order by priority desc, ready_at, id
+          limit 1",
+        [now],
+        candidate,
+    )
+}
+
+/// The best of those that wait for the first time, in a session whose seat is free.
+fn queued(tx: &Tx<'_>) -> Done<Option<Candidate>> {
+    tx.one(
+        "select id, priority, ready_at from runs q
+          where status = 'queued'
+            and not exists (select 1 from runs a
+                             where a.session = q.session
+                               and a.status in ('running', 'parked'))
+          order by priority desc, ready_at, id
+          limit 1",
+        [],
+        candidate,
+    )
+}
+
+fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate {
+        id: col::id(row, 0)?,
+        priority: row.get(1)?,
+        ready_at: row.get(2)?,
+    })
+}
+
+/// The messages that a run answers, from the first entry of its log.
+fn input(tx: &Tx<'_>, run: RunId) -> Done<Vec<MessageId>> {
+    let entry = tx.one(
+        "select body from entries where run = ? and seq = 1",
+        [run.to_string()],
+        |row| col::json::<Entry>(row, 0),
+    )?;
+    Ok(match entry {
+        Some(Entry::Accepted { input, .. }) => input,
+        _ => vec![],
+    })
+}
+
+/// Moves the end of the lease.
+pub(crate) fn extend(
+    tx: &mut Tx<'_>,
+    run: RunId,
+    fence: Fence,
+    lease: Duration,
+) -> Done<Vec<Signal>> {
+    let n = tx.exec(
+        "update runs
+            set due_at = ?
+          where id = ?
+            and fence = ?
+            and status = 'running'",
+        params![
+            tx.steady.now().plus(lease).as_millis(),
+            run.to_string(),
+            fence.0
+        ],
+    )?;
+    if n == 0 {
+        return Err(StoreError::Fenced.into());
+    }
+    signal::hear(tx, run, fence)
+}

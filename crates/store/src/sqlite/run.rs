@@ -1,0 +1,161 @@
+//! Runs: the rows, the log, and the trait over both.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Row, params};
+
+use adjutant_domain::id::{OwnerId, RunId};
+use adjutant_domain::run::{Entry, Fence, Logged, Run, RunStatus, Seq, Signal};
+use adjutant_domain::time::Timestamp;
+use adjutant_ports::store::{
+    Accepted, Append, Appended, Claim, Intake, Offer, RunInfo, RunStore, StoreError, Stored,
+};
+
+use crate::error::Done;
+use crate::sql::{Sql, col, from_json, json};
+use crate::sqlite::{Sqlite, accept, append, claim, signal};
+use crate::writer::Tx;
+
+/// The columns of [`run_of`], in its order.
+macro_rules! run_columns {
+    () => {
+        "id, owner, agent, session, session_key, thread, client_key, priority"
+    };
+}
+pub(crate) use run_columns;
+
+/// The columns of [`info_of`], in its order.
+macro_rules! info_columns {
+    () => {
+        concat!(
+            crate::sqlite::run::run_columns!(),
+            ", detail, worker, accepted_at, started_at, finished_at"
+        )
+    };
+}
+pub(crate) use info_columns;
+
+/// What a run is, from its row.
+pub(crate) fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
+    Ok(Run {
+        id: col::id(row, 0)?,
+        owner: col::id(row, 1)?,
+        agent: col::id(row, 2)?,
+        session: col::id(row, 3)?,
+        session_key: col::id(row, 4)?,
+        thread: col::id(row, 5)?,
+        client_key: col::opt_id(row, 6)?,
+        priority: row.get(7)?,
+    })
+}
+
+/// A run with its place in the queue.
+pub(crate) fn info_of(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
+    Ok(RunInfo {
+        run: run_of(row)?,
+        status: col::json::<RunStatus>(row, 8)?,
+        worker: col::opt_id(row, 9)?,
+        accepted_at: col::at(row, 10)?,
+        started_at: col::opt_at(row, 11)?,
+        finished_at: col::opt_at(row, 12)?,
+    })
+}
+
+/// An entry whose body is still text: parsing long logs is not the writer's business.
+pub(crate) struct Raw {
+    seq: u64,
+    at: Timestamp,
+    body: String,
+}
+
+impl Raw {
+    pub(crate) fn parse(self) -> Stored<Logged> {
+        Ok(Logged {
+            seq: Seq(self.seq),
+            at: self.at,
+            entry: from_json::<Entry>(&self.body)?,
+        })
+    }
+}
+
+/// The log from `from` on.
+pub(crate) fn raw_log(db: &Connection, run: RunId, from: Seq) -> Done<Vec<Raw>> {
+    db.all(
+        "select seq, at, body from entries where run = ? and seq >= ? order by seq",
+        params![run.to_string(), from.0],
+        |row| {
+            Ok(Raw {
+                seq: row.get(0)?,
+                at: col::at(row, 1)?,
+                body: row.get(2)?,
+            })
+        },
+    )
+}
+
+pub(crate) fn parse_log(raw: Vec<Raw>) -> Stored<Vec<Logged>> {
+    raw.into_iter().map(Raw::parse).collect()
+}
+
+/// Writes one entry. Its place was reserved by the statement that compared the fence.
+pub(crate) fn insert_entry(tx: &Tx<'_>, run: RunId, logged: &Logged) -> Done<()> {
+    tx.exec(
+        "insert into entries (run, seq, at, kind, body) values (?, ?, ?, ?, ?)",
+        params![
+            run.to_string(),
+            logged.seq.0,
+            logged.at.as_millis(),
+            logged.entry.word(),
+            json(&logged.entry)?
+        ],
+    )?;
+    Ok(())
+}
+
+#[async_trait]
+impl RunStore for Sqlite {
+    async fn accept(&self, intake: Intake) -> Stored<Accepted> {
+        self.flushed(move |tx| accept::accept(tx, intake)).await
+    }
+
+    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Option<Claim>> {
+        let worker = offer.worker;
+        let claimed = self
+            .relaxed(move |tx| claim::claim(tx, worker, lease))
+            .await?;
+        claimed.map(claim::Claimed::parse).transpose()
+    }
+
+    async fn extend(&self, run: RunId, fence: Fence, lease: Duration) -> Stored<Vec<Signal>> {
+        self.relaxed(move |tx| claim::extend(tx, run, fence, lease))
+            .await
+    }
+
+    async fn append(&self, append: Append<'_>) -> Stored<Appended> {
+        let work = append::Work::new(append)?;
+        self.flushed(move |tx| append::append(tx, work)).await
+    }
+
+    async fn log(&self, owner: &OwnerId, run: RunId, from: Seq) -> Stored<Vec<Logged>> {
+        let owner = owner.clone();
+        let raw = self
+            .read(move |db| {
+                db.one(
+                    "select 1 from runs where id = ? and owner = ?",
+                    params![run.to_string(), owner.as_str()],
+                    |_row| Ok(()),
+                )?
+                .ok_or(StoreError::NotFound { what: "run" })?;
+                raw_log(db, run, from)
+            })
+            .await?;
+        parse_log(raw)
+    }
+
+    async fn signal(&self, owner: &OwnerId, run: RunId, signal: Signal) -> Stored<bool> {
+        let owner = owner.clone();
+        self.flushed(move |tx| signal::signal(tx, &owner, run, &signal))
+            .await
+    }
+}

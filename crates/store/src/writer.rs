@@ -1,0 +1,558 @@
+//! The one thread that writes.
+//!
+//! It takes everything that waits, runs each job inside a savepoint of one transaction, commits once, and only then answers
+//! all of them: one flush serves everybody who came while the last one was under way (group commit).
+//!
+//! *Durable* jobs commit with `synchronous = full`: the answer follows the flush (R1). A batch that has only relaxed jobs
+//! (claims, extensions, signs of life, buckets) commits without one. That loses nothing that matters. A process that dies
+//! loses nothing at all, since the pages are with the kernel. When the power fails, every process dies with it: a claim that is
+//! lost had no effect yet, because effects follow a durable append, and an append to the same log flushes everything in front
+//! of it, the claim included.
+//!
+//! A commit or statement that fails on the disk ends that connection: everyone in the batch is told, nothing is
+//! acknowledged, and a new connection is opened before the next batch (R18). So service resumes by itself when there is
+//! space again (R19, R20).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use adjutant_domain::event::{Event, EventKind};
+use adjutant_domain::id::{OwnerId, RunId, SessionKey};
+use adjutant_domain::run::Run;
+use adjutant_domain::time::Timestamp;
+use adjutant_ports::bus::Bus;
+use adjutant_ports::clock::Entropy;
+use adjutant_ports::store::{StoreError, Stored};
+
+use crate::error::{Done, Fault, Outage};
+use crate::file;
+use crate::sql::{Sql, json, opt};
+use crate::steady::Steady;
+
+/// Writes that may wait.
+const QUEUE_MAX: usize = 1_024;
+/// Writes in one transaction.
+const BATCH_MAX: usize = 128;
+/// Quiet after which the writer tidies up.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Whether the answer must wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Survives power loss.
+    Flushed,
+    /// Survives the death of the process.
+    Relaxed,
+}
+
+/// What a job may use.
+pub(crate) struct Tx<'a> {
+    pub(crate) db: &'a Connection,
+    /// The wall clock.
+    pub(crate) now: Timestamp,
+    /// For leases, wake-ups and buckets.
+    pub(crate) steady: &'a Steady,
+    pub(crate) entropy: &'a dyn Entropy,
+    cursor: &'a mut u64,
+    said: Said,
+}
+
+/// What is told to the bus after the commit.
+#[derive(Default)]
+struct Said {
+    events: Vec<Event>,
+    signalled: Vec<RunId>,
+    work: bool,
+    scrub: bool,
+}
+
+impl std::ops::Deref for Tx<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.db
+    }
+}
+
+impl Tx<'_> {
+    /// Adds a fact to the feed.
+    pub(crate) fn event(
+        &mut self,
+        owner: &OwnerId,
+        about: Option<(RunId, &str)>,
+        session: Option<&SessionKey>,
+        kind: EventKind,
+    ) -> Done<()> {
+        *self.cursor += 1;
+        let event = Event {
+            cursor: *self.cursor,
+            owner: owner.clone(),
+            at: self.now,
+            run: about.map(|(run, _)| run),
+            run_name: about.map(|(_, name)| name.to_owned()),
+            session: session.cloned(),
+            kind,
+        };
+        self.exec(
+            "insert into events (owner, cursor, at, run, run_name, session, kind) values (?, ?, ?, ?, ?, ?, ?)",
+            rusqlite::params![
+                owner.as_str(),
+                event.cursor,
+                event.at.as_millis(),
+                opt(event.run.as_ref()),
+                event.run_name,
+                session.map(SessionKey::as_str),
+                json(&event.kind)?,
+            ],
+        )?;
+        self.said.events.push(event);
+        Ok(())
+    }
+
+    /// Adds a fact about a run to the feed.
+    pub(crate) fn run_event(&mut self, run: &Run, kind: EventKind) -> Done<()> {
+        self.event(
+            &run.owner,
+            Some((run.id, &run.name())),
+            Some(&run.session_key),
+            kind,
+        )
+    }
+
+    /// Says that a worker should look for work.
+    pub(crate) fn nudge(&mut self) {
+        self.said.work = true;
+    }
+
+    /// Says that words were removed, which the WAL still holds: it is emptied in the next quiet moment.
+    pub(crate) fn scrub(&mut self) {
+        self.said.scrub = true;
+    }
+
+    /// Says that a signal for this run was stored.
+    pub(crate) fn signalled(&mut self, run: RunId) {
+        self.said.signalled.push(run);
+    }
+
+    /// The newest cursor that was given out.
+    pub(crate) fn cursor(&self) -> u64 {
+        *self.cursor
+    }
+}
+
+/// How a job ended.
+enum Ran {
+    Kept,
+    Undone,
+    Broken(Outage),
+}
+
+trait Job: Send {
+    fn durability(&self) -> Durability;
+    fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
+    /// `None`: committed, or refused by the job itself.
+    fn answer(self: Box<Self>, outage: Option<Outage>);
+}
+
+struct Task<T, F> {
+    durability: Durability,
+    work: Option<F>,
+    result: Option<Stored<T>>,
+    reply: oneshot::Sender<Stored<T>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<T, F> Job for Task<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Tx<'_>) -> Done<T> + Send,
+{
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
+        let Some(work) = self.work.take() else {
+            return Ran::Undone;
+        };
+        // A bug in one statement's mapping must not end the store for everybody (R34).
+        let done = catch_unwind(AssertUnwindSafe(|| work(tx)));
+        let (result, ran) = match done {
+            Ok(Ok(value)) => (Ok(value), Ran::Kept),
+            Ok(Err(fault)) => {
+                let broken = fault.is_outage();
+                let error = fault.into_store();
+                let ran = if broken {
+                    Ran::Broken(shared(&error))
+                } else {
+                    Ran::Undone
+                };
+                (Err(error), ran)
+            }
+            Err(_panic) => {
+                let reason = "a write panicked; it was undone".to_owned();
+                (
+                    Err(StoreError::Failed {
+                        reason,
+                        source: None,
+                    }),
+                    Ran::Undone,
+                )
+            }
+        };
+        self.result = Some(result);
+        ran
+    }
+
+    fn answer(self: Box<Self>, outage: Option<Outage>) {
+        let result = match (self.result, outage) {
+            (Some(Err(own)), _) => Err(own),
+            (_, Some(outage)) => Err(outage.into_store()),
+            (Some(Ok(value)), None) => Ok(value),
+            (None, None) => Err(gone()),
+        };
+        // An error only says that nobody waits any more.
+        drop(self.reply.send(result));
+    }
+}
+
+fn shared(error: &StoreError) -> Outage {
+    match error {
+        StoreError::Degraded { reason } => Outage::Disk(reason.clone()),
+        StoreError::Corrupt { reason } => Outage::Damage(reason.clone()),
+        other => Outage::Other(other.to_string()),
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Failed {
+        reason: "the store is closed".to_owned(),
+        source: None,
+    }
+}
+
+/// What the writer does when nobody waits.
+pub(crate) trait Chores: Send {
+    /// Runs a bounded piece of work inside a relaxed transaction; `true`: there is more.
+    fn tidy(&mut self, tx: &mut Tx<'_>) -> Done<bool>;
+}
+
+/// The door to the writing thread, which ends when this is dropped.
+pub(crate) struct Writer {
+    queue: Option<Sender<Box<dyn Job>>>,
+    room: Arc<Semaphore>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// What the thread is made with.
+pub(crate) struct Parts {
+    pub(crate) path: PathBuf,
+    pub(crate) db: Connection,
+    pub(crate) steady: Arc<Steady>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) cursor: u64,
+    pub(crate) chores: Box<dyn Chores>,
+}
+
+impl Writer {
+    pub(crate) fn start(parts: Parts) -> std::io::Result<Self> {
+        let (queue, jobs) = channel();
+        let mut thread = Thread {
+            path: parts.path,
+            db: Some(parts.db),
+            mode: Durability::Flushed,
+            steady: parts.steady,
+            entropy: parts.entropy,
+            bus: parts.bus,
+            cursor: parts.cursor,
+            chores: parts.chores,
+            // Who knows what the process before this one removed last.
+            scrub: true,
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-write".to_owned())
+            .spawn(move || thread.serve(&jobs))?;
+        Ok(Self {
+            queue: Some(queue),
+            room: Arc::new(Semaphore::new(QUEUE_MAX)),
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs `work` in a transaction; the answer comes after the commit. Dropping the future does not stop the work.
+    pub(crate) async fn write<T, F>(&self, durability: Durability, work: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Tx<'_>) -> Done<T> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.room)
+            .acquire_owned()
+            .await
+            .map_err(|_closed| gone())?;
+        let (reply, answer) = oneshot::channel();
+        let task = Task {
+            durability,
+            work: Some(work),
+            result: None,
+            reply,
+            _permit: permit,
+        };
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(Box::new(task)).map_err(|_closed| gone())?;
+        answer.await.map_err(|_canceled| gone())?
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue = None;
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            tracing::error!("the writer panicked");
+        }
+    }
+}
+
+struct Thread {
+    path: PathBuf,
+    db: Option<Connection>,
+    mode: Durability,
+    steady: Arc<Steady>,
+    entropy: Arc<dyn Entropy>,
+    bus: Arc<dyn Bus>,
+    cursor: u64,
+    chores: Box<dyn Chores>,
+    /// Whether the WAL holds words that were removed.
+    scrub: bool,
+}
+
+impl Thread {
+    fn serve(&mut self, jobs: &Receiver<Box<dyn Job>>) {
+        let mut tidy = true;
+        loop {
+            let first = if tidy {
+                match jobs.recv_timeout(IDLE) {
+                    Ok(job) => job,
+                    Err(RecvTimeoutError::Timeout) => {
+                        tidy = self.tidy();
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => break,
+                }
+            } else {
+                // Nothing to tidy: no wake-ups until somebody writes.
+                match jobs.recv() {
+                    Ok(job) => job,
+                    Err(_closed) => break,
+                }
+            };
+            let mut batch = vec![first];
+            while batch.len() < BATCH_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                batch.push(job);
+            }
+            self.commit(batch);
+            tidy = true;
+        }
+        if let Some(db) = self.db.take()
+            && !empty_wal(&db)
+        {
+            tracing::debug!("the WAL stays until the next start");
+        }
+    }
+
+    /// One transaction for everybody.
+    fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        let flushed = batch
+            .iter()
+            .any(|job| job.durability() == Durability::Flushed);
+        let durability = if flushed {
+            Durability::Flushed
+        } else {
+            Durability::Relaxed
+        };
+        let done = self.transaction(durability, |thread, db| thread.run(db, &mut batch));
+        match done {
+            Ok(said) => {
+                self.scrub |= said.scrub;
+                for job in batch {
+                    job.answer(None);
+                }
+                self.tell(said);
+            }
+            Err(outage) => {
+                tracing::error!(
+                    ?outage,
+                    n_writes = batch.len(),
+                    "the store could not commit"
+                );
+                for job in batch {
+                    job.answer(Some(outage.clone()));
+                }
+            }
+        }
+    }
+
+    fn tell(&self, said: Said) {
+        for run in said.signalled {
+            self.bus.signal(run);
+        }
+        if said.work {
+            self.bus.work();
+        }
+        if !said.events.is_empty() {
+            self.bus.events(said.events.into());
+        }
+    }
+
+    /// Runs `work` between `begin` and `commit`. On any failure the connection is given up.
+    fn transaction<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&mut Self, &Connection) -> Result<T, Outage>,
+    ) -> Result<T, Outage> {
+        let outage = |error: rusqlite::Error| Outage::of(&error);
+        let fault = |fault: Fault| shared(&fault.into_store());
+        let db = match self.db.take() {
+            Some(db) => db,
+            None => {
+                self.mode = Durability::Flushed;
+                file::open_writer(&self.path).map_err(outage)?
+            }
+        };
+        if self.mode != durability {
+            let level = if durability == Durability::Flushed {
+                "full"
+            } else {
+                "normal"
+            };
+            db.pragma_update(None, "synchronous", level)
+                .map_err(outage)?;
+            self.mode = durability;
+        }
+        db.exec("begin immediate", []).map_err(fault)?;
+        let value = work(self, &db)?;
+        db.exec("commit", []).map_err(fault)?;
+        // Only a connection that has committed is used again; every `?` above drops it.
+        self.db = Some(db);
+        Ok(value)
+    }
+
+    fn run(&mut self, db: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Said, Outage> {
+        let mut said = Said::default();
+        let outage = |fault: Fault| shared(&fault.into_store());
+        for job in batch {
+            db.exec("savepoint job", []).map_err(outage)?;
+            let mut tx = self.tx(db);
+            let before = tx.cursor();
+            let ran = job.run(&mut tx);
+            let own = std::mem::take(&mut tx.said);
+            match ran {
+                Ran::Kept => {
+                    said.events.extend(own.events);
+                    said.signalled.extend(own.signalled);
+                    said.work |= own.work;
+                    said.scrub |= own.scrub;
+                }
+                Ran::Undone => {
+                    self.cursor = before;
+                    db.exec("rollback to job", []).map_err(outage)?;
+                }
+                Ran::Broken(outage) => return Err(outage),
+            }
+            db.exec("release job", []).map_err(outage)?;
+        }
+        Ok(said)
+    }
+
+    fn tx<'a>(&'a mut self, db: &'a Connection) -> Tx<'a> {
+        Tx {
+            db,
+            now: self.steady.wall(),
+            steady: &self.steady,
+            entropy: &*self.entropy,
+            cursor: &mut self.cursor,
+            said: Said::default(),
+        }
+    }
+
+    /// A bounded piece of housekeeping; `true`: call again after the next quiet moment.
+    fn tidy(&mut self) -> bool {
+        let done = self.transaction(Durability::Relaxed, |thread, db| {
+            let mut chores = std::mem::replace(&mut thread.chores, Box::new(NoChores));
+            let more = chores
+                .tidy(&mut thread.tx(db))
+                .map_err(|fault| shared(&fault.into_store()));
+            thread.chores = chores;
+            more
+        });
+        match done {
+            Ok(true) => true,
+            Ok(false) => {
+                // A WAL that stays as long as it is makes the next commits cheaper, so it is emptied for a reason only.
+                if self.scrub {
+                    self.scrub = !self.db.as_ref().is_some_and(empty_wal);
+                }
+                self.scrub
+            }
+            Err(outage) => {
+                tracing::warn!(?outage, "housekeeping failed; the next write tries again");
+                false
+            }
+        }
+    }
+}
+
+struct NoChores;
+
+impl Chores for NoChores {
+    fn tidy(&mut self, _: &mut Tx<'_>) -> Done<bool> {
+        Ok(false)
+    }
+}
+
+/// Moves what the WAL holds into the database and cuts the WAL to nothing; `false`: somebody still reads from it.
+fn empty_wal(db: &Connection) -> bool {
+    // Writers must not be kept waiting for a reader that takes its time.
+    let moved = db.busy_timeout(Duration::ZERO).and_then(|()| {
+        db.query_row("pragma wal_checkpoint(truncate)", [], |row| {
+            row.get::<_, i64>(0)
+        })
+    });
+    let restored = db.busy_timeout(file::BUSY);
+    matches!((moved, restored), (Ok(0), Ok(())))
+}
+
+/// The highest cursor that may have been given out, read once at the start.
+///
+/// Events of relaxed commits may have been seen and then lost with the power; the jump keeps their cursors from being
+/// given out again.
+pub(crate) fn first_cursor(db: &Connection) -> Done<u64> {
+    const JUMP: u64 = 1_000;
+    let mut highest: u64 = db
+        .one("select cursor from feed where id = 1", [], |row| row.get(0))?
+        .unwrap_or_default();
+    let mut owner = String::new();
+    while let Some((next, cursor)) = db.one(
+        "select owner, max(cursor) from events where owner = (select min(owner) from events where owner > ?)
+          group by owner",
+        [&owner],
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)),
+    )? {
+        highest = highest.max(cursor);
+        owner = next;
+    }
+    Ok(if highest == 0 { 0 } else { highest + JUMP })
+}
