@@ -15,14 +15,18 @@ pub(crate) struct SystemClock {
 
 impl SystemClock {
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now() }
+        Self {
+            begun: Instant::now(),
+        }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         // A clock before 1970 counts as 1970.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
@@ -47,8 +51,9 @@ pub(crate) struct OsEntropy;
 impl Entropy for OsEntropy {
     fn next_u128(&self) -> u128 {
         let mut bytes = [0_u8; 16];
-        getrandom::fill(&mut bytes)
-            .expect("the operating system gives random bits: without them nothing can be named or secured");
+        getrandom::fill(&mut bytes).expect(
+            "the operating system gives random bits: without them nothing can be named or secured",
+        );
         u128::from_le_bytes(bytes)
     }
 }

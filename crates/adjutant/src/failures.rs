@@ -24,8 +24,9 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// The configuration is wrong: exit 78, every problem with key, place and nearest key.
 pub(crate) fn config(error: &ConfigError) -> Failure {
-    Failure::new(Exit::Config, "CONFIG", error.to_string())
-        .with_hint("`adjutant config edit` opens the file; `adjutant config schema` lists every key")
+    Failure::new(Exit::Config, "CONFIG", error.to_string()).with_hint(
+        "`adjutant config edit` opens the file; `adjutant config schema` lists every key",
+    )
 }
 
 /// The parts could not be put together.
@@ -60,9 +61,15 @@ pub(crate) fn open(error: &OpenError) -> Failure {
 
 /// The store does not work.
 pub(crate) fn store(home: &Path, error: &StoreError) -> Failure {
-    let failure = Failure::new(Exit::Failed, "STORE", format!("{}: {}", home.display(), chain(error)));
+    let failure = Failure::new(
+        Exit::Failed,
+        "STORE",
+        format!("{}: {}", home.display(), chain(error)),
+    );
     match error {
-        StoreError::Degraded { .. } => failure.with_hint("free space on the disk or make it writable; nothing was lost"),
+        StoreError::Degraded { .. } => {
+            failure.with_hint("free space on the disk or make it writable; nothing was lost")
+        }
         StoreError::Corrupt { .. } => failure.with_hint("`adjutant verify` names what is damaged"),
         _ => failure,
     }

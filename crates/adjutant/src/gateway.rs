@@ -36,7 +36,10 @@ pub(crate) struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { workers: WORKERS, announced: true }
+        Self {
+            workers: WORKERS,
+            announced: true,
+        }
     }
 }
 
@@ -54,25 +57,46 @@ pub(crate) struct Running {
 
 impl Running {
     /// Opens everything and starts to serve. Ready when this returns.
-    pub(crate) async fn start(home: &Path, settings: Arc<Settings>, shape: Shape) -> Result<Self, Failure> {
+    pub(crate) async fn start(
+        home: &Path,
+        settings: Arc<Settings>,
+        shape: Shape,
+    ) -> Result<Self, Failure> {
         let loaded = settings.current();
         let config = Arc::new(loaded.tree.clone());
         crate::parts::make_private_dir(home).map_err(|e| failures::parts(home, &e))?;
-        let parts =
-            Arc::new(Parts::open(home, Arc::clone(&config)).await.map_err(|e| failures::parts(home, &e))?);
+        let parts = Arc::new(
+            Parts::open(home, Arc::clone(&config))
+                .await
+                .map_err(|e| failures::parts(home, &e))?,
+        );
         // This process holds the lock, so whoever held these claims is dead (R36).
-        let released = parts.store.release_dead_claims().await.map_err(|e| failures::store(home, &e))?;
+        let released = parts
+            .store
+            .release_dead_claims()
+            .await
+            .map_err(|e| failures::store(home, &e))?;
         if 0 < released {
             tracing::info!(runs = released, "took over the runs of a predecessor");
         }
         let token = token(home, &*parts.doors.entropy)?;
-        let listeners = Listeners::bind(&config.gateway, home).await.map_err(|e| failures::listen(&e))?;
+        let listeners = Listeners::bind(&config.gateway, home)
+            .await
+            .map_err(|e| failures::listen(&e))?;
         let (address, socket) = (listeners.address(), listeners.socket().map(Path::to_owned));
-        let engine = parts.engine(Some(address.port())).map_err(|e| failures::parts(home, &e))?;
-        parts.announce(&engine).await.map_err(|e| failures::parts(home, &e))?;
+        let engine = parts
+            .engine(Some(address.port()))
+            .map_err(|e| failures::parts(home, &e))?;
+        parts
+            .announce(&engine)
+            .await
+            .map_err(|e| failures::parts(home, &e))?;
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        let gateway = Gateway::new(gateway_deps(&parts, &settings, token), config.gateway.clone());
+        let gateway = Gateway::new(
+            gateway_deps(&parts, &settings, token),
+            config.gateway.clone(),
+        );
         let served = gateway.serve(listeners, stop.clone());
         tasks.spawn(async move {
             if let Err(error) = served.await {
@@ -93,11 +117,20 @@ impl Running {
                 version: Some(crate::VERSION.to_owned()),
                 started_at: Some(parts.doors.clock.now()),
             };
-            said.write(home).map_err(|e| Failure::io(PidFile::path(home).display(), &e))?;
+            said.write(home)
+                .map_err(|e| Failure::io(PidFile::path(home).display(), &e))?;
         }
         tracing::info!(%address, workers = shape.workers, "ready");
         let announced = shape.announced;
-        Ok(Self { stop, tasks, address, socket, home: home.to_owned(), announced, _parts: parts })
+        Ok(Self {
+            stop,
+            tasks,
+            address,
+            socket,
+            home: home.to_owned(),
+            announced,
+            _parts: parts,
+        })
     }
 
     /// Serves until `until`, then lets go.

@@ -4,17 +4,24 @@ use std::path::PathBuf;
 
 /// The owner's home directory.
 pub(crate) fn user_home() -> Option<PathBuf> {
-    std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from)
+    std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
 }
 
 /// The state directory: `$ADJUTANT_HOME`, else `~/.adjutant`. Always absolute.
 pub(crate) fn state_dir() -> Option<PathBuf> {
-    let named = std::env::var_os("ADJUTANT_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let named = std::env::var_os("ADJUTANT_HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from);
     let path = named.or_else(|| user_home().map(|home| home.join(".adjutant")))?;
     std::path::absolute(path).ok()
 }
 
 /// This machine's name, for lists of workers.
 pub(crate) fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }

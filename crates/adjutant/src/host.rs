@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use adjutant_cli::{
-    BuildInfo, Check, ConfigChanged, ConfigExplained, ConfigValid, DemoDone, DemoOptions, Ephemeral, EphemeralOptions,
-    Exit, Failure, Fixing, GatewayOptions, GatewayState, Host, HostSettings, LogOptions, Progress, ProviderFound,
-    Reachable, Removing, Report, RouteChoice, ServiceState, Severity, SetupAnswers, SetupDone, Stage, Verbosity, Wants,
-    WorkerOptions, Workers,
+    BuildInfo, Check, ConfigChanged, ConfigExplained, ConfigValid, DemoDone, DemoOptions,
+    Ephemeral, EphemeralOptions, Exit, Failure, Fixing, GatewayOptions, GatewayState, Host,
+    HostSettings, LogOptions, Progress, ProviderFound, Reachable, Removing, Report, RouteChoice,
+    ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants, WorkerOptions,
+    Workers,
 };
 use adjutant_client::{Credential, Endpoint};
 use adjutant_policy::command::{Surroundings, analyse};
@@ -34,17 +35,27 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new() -> Self {
-        Self { settings: Mutex::default(), log: Mutex::default() }
+        Self {
+            settings: Mutex::default(),
+            log: Mutex::default(),
+        }
     }
 
     fn asked(&self) -> HostSettings {
-        self.settings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn home(&self) -> Result<PathBuf, Failure> {
         home::state_dir().ok_or_else(|| {
-            Failure::new(Exit::Failed, "NO_HOME", "there is no place for the state: neither HOME nor ADJUTANT_HOME is set")
-                .with_hint("set `ADJUTANT_HOME` to a folder of your own")
+            Failure::new(
+                Exit::Failed,
+                "NO_HOME",
+                "there is no place for the state: neither HOME nor ADJUTANT_HOME is set",
+            )
+            .with_hint("set `ADJUTANT_HOME` to a folder of your own")
         })
     }
 
@@ -58,7 +69,10 @@ impl Machine {
         Ok((home, sources))
     }
 
-    fn settings_with(&self, flags: Vec<(String, Value)>) -> Result<(PathBuf, Arc<Settings>), Failure> {
+    fn settings_with(
+        &self,
+        flags: Vec<(String, Value)>,
+    ) -> Result<(PathBuf, Arc<Settings>), Failure> {
         let (home, sources) = self.sources(flags)?;
         let settings = Settings::open(sources, &home).map_err(|e| failures::config(&e))?;
         Ok((home, Arc::new(settings)))
@@ -71,12 +85,16 @@ impl Machine {
     /// Where the gateway lives. Works with a broken configuration, too: a gateway must be stoppable.
     fn place(&self) -> Result<Place, Failure> {
         let (home, sources) = self.sources(Vec::new())?;
-        let path = Settings::open(sources, &home).ok().and_then(|s| s.current().tree.logging.path.clone());
+        let path = Settings::open(sources, &home)
+            .ok()
+            .and_then(|s| s.current().tree.logging.path.clone());
         let log = log_file(&home, path.as_deref());
         let config_home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-        let service = home::user_home().zip(std::env::current_exe().ok()).and_then(|(user, program)| {
-            Service::of(&user, config_home.as_deref(), &home, &log, program)
-        });
+        let service = home::user_home()
+            .zip(std::env::current_exe().ok())
+            .and_then(|(user, program)| {
+                Service::of(&user, config_home.as_deref(), &home, &log, program)
+            });
         Ok(Place {
             socket: home.join(daemon::SOCKET_FILE),
             log,
@@ -88,9 +106,18 @@ impl Machine {
     }
 
     /// Begins the log of a long-lived shape: the log file for a daemon, standard output in the foreground.
-    fn begin_log(&self, home: &Path, config: &LogConfig, target: Option<Target>) -> Result<(), Failure> {
+    fn begin_log(
+        &self,
+        home: &Path,
+        config: &LogConfig,
+        target: Option<Target>,
+    ) -> Result<(), Failure> {
         let target = target.unwrap_or_else(|| {
-            if daemon::is_daemon() { Target::File(log_file(home, config.path.as_deref())) } else { Target::Stdout }
+            if daemon::is_daemon() {
+                Target::File(log_file(home, config.path.as_deref()))
+            } else {
+                Target::Stdout
+            }
         });
         let guard = adjutant_telemetry::init(config, target)
             .map_err(|e| Failure::new(Exit::Config, "CONFIG", failures::chain(&e)))?;
@@ -100,10 +127,20 @@ impl Machine {
 
     /// A gateway for the occasion only logs when it was asked to: its output belongs to the command.
     fn begin_quiet_log(&self, home: &Path, config: &LogConfig) -> Result<(), Failure> {
-        let wanted = matches!(self.asked().verbosity, Verbosity::Verbose | Verbosity::Debug)
-            || std::env::var_os("ADJUTANT_LOG").is_some();
-        let already = self.log.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if wanted && !already { self.begin_log(home, config, Some(Target::Stderr)) } else { Ok(()) }
+        let wanted = matches!(
+            self.asked().verbosity,
+            Verbosity::Verbose | Verbosity::Debug
+        ) || std::env::var_os("ADJUTANT_LOG").is_some();
+        let already = self
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
+        if wanted && !already {
+            self.begin_log(home, config, Some(Target::Stderr))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -148,7 +185,9 @@ async fn told_to_stop() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {
-        let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        let Ok(mut terminate) =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        else {
             drop(interrupt.await);
             return;
         };
@@ -163,16 +202,26 @@ async fn told_to_stop() {
 
 fn config_fault(fault: &ConfigFault) -> Failure {
     match fault {
-        ConfigFault::UnknownKey { .. } => Failure::new(Exit::NotFound, "NOT_FOUND", fault.to_string()),
+        ConfigFault::UnknownKey { .. } => {
+            Failure::new(Exit::NotFound, "NOT_FOUND", fault.to_string())
+        }
         ConfigFault::Invalid { .. } => Failure::new(Exit::Config, "CONFIG", fault.to_string()),
-        ConfigFault::Conflict { .. } => Failure::new(Exit::Conflict, "CONFIG_CONFLICT", fault.to_string())
-            .with_hint("read it again, then change it"),
+        ConfigFault::Conflict { .. } => {
+            Failure::new(Exit::Conflict, "CONFIG_CONFLICT", fault.to_string())
+                .with_hint("read it again, then change it")
+        }
         ConfigFault::Io { .. } => Failure::new(Exit::Failed, "IO", fault.to_string()),
     }
 }
 
 fn check(id: impl Into<String>, severity: Severity, message: impl Into<String>) -> Check {
-    Check { id: id.into(), severity, message: message.into(), fix: None, fixed: false }
+    Check {
+        id: id.into(),
+        severity,
+        message: message.into(),
+        fix: None,
+        fixed: false,
+    }
 }
 
 #[async_trait]
@@ -186,7 +235,12 @@ impl Host for Machine {
         BuildInfo {
             version: crate::VERSION.to_owned(),
             commit: option_env!("ADJUTANT_COMMIT").map(ToOwned::to_owned),
-            profile: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
+            profile: if cfg!(debug_assertions) {
+                "debug"
+            } else {
+                "release"
+            }
+            .to_owned(),
             platform: format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS),
             sqlite: adjutant_store::sqlite_version().to_owned(),
         }
@@ -199,7 +253,11 @@ impl Host for Machine {
     fn progress(&self) -> Result<Progress, Failure> {
         let (home, sources) = self.sources(Vec::new())?;
         let set_up = sources.file.exists() || home.join(adjutant_store::FILE_NAME).exists();
-        Ok(if set_up { Progress::SetUp } else { Progress::Fresh })
+        Ok(if set_up {
+            Progress::SetUp
+        } else {
+            Progress::Fresh
+        })
     }
 
     async fn local_gateway(&self) -> Result<Option<Reachable>, Failure> {
@@ -207,7 +265,10 @@ impl Host for Machine {
         match daemon::life(&home) {
             Life::Up { .. } => {
                 let endpoint = Endpoint::Unix(home.join(daemon::SOCKET_FILE));
-                Ok(Some(Reachable { endpoint, credential: Credential::None }))
+                Ok(Some(Reachable {
+                    endpoint,
+                    credential: Credential::None,
+                }))
             }
             Life::Down | Life::Stale { .. } => Ok(None),
         }
@@ -223,16 +284,36 @@ impl Host for Machine {
             Workers::Here => Shape::default().workers,
             Workers::None => 0,
         };
-        let running = Running::start(&home, settings, Shape { workers, announced: true }).await?;
-        let socket = running.socket.clone().unwrap_or_else(|| home.join(daemon::SOCKET_FILE));
-        let gateway = Reachable { endpoint: Endpoint::Unix(socket), credential: Credential::None };
-        Ok(Ephemeral { gateway, guard: Box::new(running) })
+        let running = Running::start(
+            &home,
+            settings,
+            Shape {
+                workers,
+                announced: true,
+            },
+        )
+        .await?;
+        let socket = running
+            .socket
+            .clone()
+            .unwrap_or_else(|| home.join(daemon::SOCKET_FILE));
+        let gateway = Reachable {
+            endpoint: Endpoint::Unix(socket),
+            credential: Credential::None,
+        };
+        Ok(Ephemeral {
+            gateway,
+            guard: Box::new(running),
+        })
     }
 
     async fn gateway_run(&self, options: GatewayOptions) -> Result<(), Failure> {
         let (home, settings) = self.settings_with(gateway_flags(&options))?;
         self.begin_log(&home, &settings.current().tree.logging, None)?;
-        let shape = Shape { workers: options.workers.unwrap_or(Shape::default().workers), announced: true };
+        let shape = Shape {
+            workers: options.workers.unwrap_or(Shape::default().workers),
+            announced: true,
+        };
         let running = Running::start(&home, settings, shape).await?;
         running.serve_until(told_to_stop()).await;
         Ok(())
@@ -275,11 +356,17 @@ impl Host for Machine {
         let loaded = settings.current();
         self.begin_log(&home, &loaded.tree.logging, None)?;
         crate::parts::make_private_dir(&home).map_err(|e| failures::parts(&home, &e))?;
-        let parts =
-            Parts::open(&home, Arc::new(loaded.tree.clone())).await.map_err(|e| failures::parts(&home, &e))?;
-        parts.store.release_dead_claims().await.map_err(|e| failures::store(&home, &e))?;
+        let parts = Parts::open(&home, Arc::new(loaded.tree.clone()))
+            .await
+            .map_err(|e| failures::parts(&home, &e))?;
+        parts
+            .store
+            .release_dead_claims()
+            .await
+            .map_err(|e| failures::store(&home, &e))?;
         let deps = parts.engine(None).map_err(|e| failures::parts(&home, &e))?;
-        let stop: adjutant_engine::Stop = futures::FutureExt::shared(futures::FutureExt::boxed(told_to_stop()));
+        let stop: adjutant_engine::Stop =
+            futures::FutureExt::shared(futures::FutureExt::boxed(told_to_stop()));
         parts.worker(deps).run(stop).await;
         Ok(())
     }
@@ -287,7 +374,12 @@ impl Host for Machine {
     async fn discover_providers(&self) -> Result<Vec<ProviderFound>, Failure> {
         let (_, settings) = self.settings()?;
         let env = Sources::process_variables();
-        setup::discover_providers(&settings.current().tree.providers, &env, Arc::new(SystemClock::new())).await
+        setup::discover_providers(
+            &settings.current().tree.providers,
+            &env,
+            Arc::new(SystemClock::new()),
+        )
+        .await
     }
 
     async fn setup(&self, answers: SetupAnswers) -> Result<SetupDone, Failure> {
@@ -315,15 +407,24 @@ impl Host for Machine {
     fn config_change(&self, key: &str, value: Option<Value>) -> Result<ConfigChanged, Failure> {
         let (home, settings) = self.settings()?;
         crate::parts::make_private_dir(&home).map_err(|e| failures::parts(&home, &e))?;
-        let change = settings.set(key, value, None).map_err(|e| config_fault(&e))?;
+        let change = settings
+            .set(key, value, None)
+            .map_err(|e| config_fault(&e))?;
         let path = PathBuf::from(settings.path());
-        Ok(ConfigChanged { path, keys: change.keys, needs_restart: change.needs_restart })
+        Ok(ConfigChanged {
+            path,
+            keys: change.keys,
+            needs_restart: change.needs_restart,
+        })
     }
 
     fn config_explain(&self, key: &str) -> Result<ConfigExplained, Failure> {
         let (_, settings) = self.settings()?;
         let told = settings.explain(key).map_err(|e| config_fault(&e))?;
-        let place = told.file.map(|file| told.line.map_or(file.clone(), |line| format!("{file}:{line}")));
+        let place = told.file.map(|file| {
+            told.line
+                .map_or(file.clone(), |line| format!("{file}:{line}"))
+        });
         Ok(ConfigExplained {
             kind: settings.kind(key),
             key: told.key,
@@ -354,31 +455,54 @@ impl Host for Machine {
         }
         let path = sources.file.clone();
         let settings = Settings::open(sources, &home).map_err(|e| failures::config(&e))?;
-        Ok(ConfigValid { path, keys: settings.keys_set(), warnings: Vec::new() })
+        Ok(ConfigValid {
+            path,
+            keys: settings.keys_set(),
+            warnings: Vec::new(),
+        })
     }
 
     fn config_replace(&self, seen: &str, text: &str) -> Result<ConfigChanged, Failure> {
         let (home, settings) = self.settings()?;
         crate::parts::make_private_dir(&home).map_err(|e| failures::parts(&home, &e))?;
-        let change = settings.replace_seen(seen, text).map_err(|e| config_fault(&e))?;
+        let change = settings
+            .replace_seen(seen, text)
+            .map_err(|e| config_fault(&e))?;
         let path = PathBuf::from(settings.path());
-        Ok(ConfigChanged { path, keys: change.keys, needs_restart: change.needs_restart })
+        Ok(ConfigChanged {
+            path,
+            keys: change.keys,
+            needs_restart: change.needs_restart,
+        })
     }
 
     async fn verify_store(&self) -> Result<Report, Failure> {
         let (home, settings) = self.settings()?;
         if !home.join(adjutant_store::FILE_NAME).exists() {
-            return Err(Failure::not_found("store", home.display()).with_hint("`adjutant setup` makes one"));
+            return Err(
+                Failure::not_found("store", home.display()).with_hint("`adjutant setup` makes one")
+            );
         }
         let tree = Arc::new(settings.current().tree.clone());
-        let parts = Parts::open(&home, tree).await.map_err(|e| failures::parts(&home, &e))?;
-        let found = parts.store.verify().await.map_err(|e| failures::store(&home, &e))?;
+        let parts = Parts::open(&home, tree)
+            .await
+            .map_err(|e| failures::parts(&home, &e))?;
+        let found = parts
+            .store
+            .verify()
+            .await
+            .map_err(|e| failures::store(&home, &e))?;
         let mut checks: Vec<Check> = found
             .checked
             .iter()
             .map(|(what, n)| check(what.clone(), Severity::Ok, format!("{n} checked")))
             .collect();
-        checks.extend(found.findings.iter().map(|finding| check("finding", Severity::Error, finding.clone())));
+        checks.extend(
+            found
+                .findings
+                .iter()
+                .map(|finding| check("finding", Severity::Error, finding.clone())),
+        );
         Ok(Report { checks })
     }
 
@@ -390,13 +514,23 @@ impl Host for Machine {
             .floor
             .iter()
             .map(|(name, held)| {
-                let (severity, said) =
-                    if *held { (Severity::Ok, "enforced") } else { (Severity::Warning, "not enforced by this driver") };
-                check(format!("floor.{}", slug(name)), severity, format!("{name}: {said}"))
+                let (severity, said) = if *held {
+                    (Severity::Ok, "enforced")
+                } else {
+                    (Severity::Warning, "not enforced by this driver")
+                };
+                check(
+                    format!("floor.{}", slug(name)),
+                    severity,
+                    format!("{name}: {said}"),
+                )
             })
             .collect();
         if !report.available {
-            let said = format!("no sandbox on this machine, so commands are refused: {}", report.missing.join("; "));
+            let said = format!(
+                "no sandbox on this machine, so commands are refused: {}",
+                report.missing.join("; ")
+            );
             checks.push(Check {
                 fix: report.missing.first().cloned(),
                 ..check("driver", Severity::Error, said)
@@ -418,7 +552,12 @@ impl Host for Machine {
         let home = self.home()?;
         let user = home::user_home().unwrap_or_else(|| PathBuf::from("/"));
         let workspace = home.join("workspace");
-        let around = Surroundings { workspace: &workspace, cwd: &workspace, state_dir: &home, home: &user };
+        let around = Surroundings {
+            workspace: &workspace,
+            cwd: &workspace,
+            state_dir: &home,
+            home: &user,
+        };
         let analysis = analyse(script, &around);
         let parse = serde_json::to_value(&analysis.segments)
             .map_err(|e| Failure::new(Exit::Failed, "INTERNAL", e.to_string()))?;
@@ -442,7 +581,11 @@ fn service(place: Place) -> Result<Service, Failure> {
 }
 
 fn slug(name: &str) -> String {
-    name.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).collect::<Vec<_>>().join("-")
+    name.to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
 }
 
 #[cfg(target_os = "linux")]
@@ -462,12 +605,20 @@ async fn trials(sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Fai
                 Verdict::Skipped => Severity::Skipped,
                 Verdict::Escaped => Severity::Error,
             };
-            check(format!("escape.{}", slug(&trial.name)), severity, format!("{}: {}", trial.what, trial.detail))
+            check(
+                format!("escape.{}", slug(&trial.name)),
+                severity,
+                format!("{}: {}", trial.what, trial.detail),
+            )
         })
         .collect())
 }
 
 #[cfg(not(target_os = "linux"))]
 async fn trials(_sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Failure> {
-    Ok(vec![check("escapes", Severity::Skipped, "the escape trials are written for Linux")])
+    Ok(vec![check(
+        "escapes",
+        Severity::Skipped,
+        "the escape trials are written for Linux",
+    )])
 }

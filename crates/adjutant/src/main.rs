@@ -20,14 +20,21 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 fn main() -> ExitCode {
     // Before any thread exists.
     daemon::leave_terminal_if_daemon();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
             return ExitCode::FAILURE;
         }
     };
-    let code = runtime.block_on(adjutant_cli::main(&host::Machine::new(), std::env::args_os()));
+    let code = runtime.block_on(adjutant_cli::main(
+        &host::Machine::new(),
+        std::env::args_os(),
+    ));
     // Blocking reads of a terminal must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     code

@@ -54,7 +54,11 @@ pub(crate) struct Doors {
 
 impl Doors {
     pub(crate) fn new() -> Self {
-        Self { clock: Arc::new(SystemClock::new()), entropy: Arc::new(OsEntropy), bus: Arc::new(LocalBus::new()) }
+        Self {
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(OsEntropy),
+            bus: Arc::new(LocalBus::new()),
+        }
     }
 }
 
@@ -81,8 +85,14 @@ impl Parts {
         )?;
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let models = Registry::build(&config.providers, &env, Arc::clone(&doors.clock))?;
-        let parts =
-            Self { home: home.to_owned(), config, doors, store, models, owner: OwnerId::local() };
+        let parts = Self {
+            home: home.to_owned(),
+            config,
+            doors,
+            store,
+            models,
+            owner: OwnerId::local(),
+        };
         parts.ensure_main_agent().await?;
         Ok(parts)
     }
@@ -100,7 +110,9 @@ impl Parts {
         };
         let tools = Toolbox::new(adjutant_tools::builtin(&parts, &self.config.tools))?;
         let files: Arc<FilesFor> =
-            Arc::new(|scope: &FileScope| -> Result<Arc<dyn Files>, FileError> { adjutant_sandbox::paths::open(scope) });
+            Arc::new(|scope: &FileScope| -> Result<Arc<dyn Files>, FileError> {
+                adjutant_sandbox::paths::open(scope)
+            });
         Ok(Deps {
             store: Arc::clone(&self.store) as Arc<dyn Store>,
             bus: Arc::clone(&self.doors.bus) as Arc<dyn Bus>,
@@ -109,14 +121,23 @@ impl Parts {
             models: Arc::clone(&self.models) as Arc<dyn Models>,
             tools: Arc::new(tools),
             files,
-            places: Places { state_dir: self.home.clone(), home: crate::home::user_home().unwrap_or_default() },
+            places: Places {
+                state_dir: self.home.clone(),
+                home: crate::home::user_home().unwrap_or_default(),
+            },
         })
     }
 
     /// A worker with a fresh name.
     pub(crate) fn worker(&self, deps: Deps) -> Worker {
         let id = WorkerId::mint(self.doors.clock.now(), self.doors.entropy.next_u128());
-        Worker::new(id, crate::home::host_name(), std::process::id(), deps, self.config.worker.clone())
+        Worker::new(
+            id,
+            crate::home::host_name(),
+            std::process::id(),
+            deps,
+            self.config.worker.clone(),
+        )
     }
 
     /// Says which tools there are, so that a gateway without workers can list them.
@@ -128,7 +149,10 @@ impl Parts {
     async fn ensure_main_agent(&self) -> Result<(), PartsError> {
         let defaults = &self.config.agents;
         let name = defaults.default.clone();
-        let workspace = defaults.workspace.as_ref().map_or_else(|| self.home.join("workspace"), PathBuf::from);
+        let workspace = defaults
+            .workspace
+            .as_ref()
+            .map_or_else(|| self.home.join("workspace"), PathBuf::from);
         if self.store.agent(&self.owner, &name).await?.is_none() {
             make_private_dir(&workspace)?;
             let agent = Agent {
@@ -184,5 +208,8 @@ pub(crate) fn make_private_dir(path: &Path) -> Result<(), PartsError> {
         .recursive(true)
         .mode(0o700)
         .create(path)
-        .map_err(|source| PartsError::Io { path: path.to_owned(), source })
+        .map_err(|source| PartsError::Io {
+            path: path.to_owned(),
+            source,
+        })
 }

@@ -62,6 +62,8 @@ pub enum EventKind {
     },
     /// A worker claimed the run for the first time.
     RunStarted,
+    /// A worker took the run up again after a wait.
+    RunWoken,
     /// A worker took the run over after a crash or a lapsed lease.
     RunResumed {
         /// How many claims there were before.

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use adjutant_domain::code::Code;
 use adjutant_domain::id::{AgentId, ClientKey, SessionKey};
 use adjutant_protocol::{
-    Caller, Codec as _, Decoded, Fault, JsonRpc, Kind, MethodSpec, Order, Outbound, Refused, Request,
-    RequestId, Role, Scope,
+    Caller, Codec as _, Decoded, Fault, JsonRpc, Kind, MethodSpec, Order, Outbound, Refused,
+    Request, RequestId, Role, Scope,
 };
 use adjutant_telemetry::RequestOutcome;
 use adjutant_vault::digest;
@@ -54,7 +54,12 @@ struct Peek<'a> {
 
 impl Core {
     /// Checks access and takes the call's place in line. Synchronous, so that the order is the order of arrival.
-    pub(crate) fn prepare(&self, caller: &Caller, method: &str, params: Box<RawValue>) -> Result<Prepared, Fault> {
+    pub(crate) fn prepare(
+        &self,
+        caller: &Caller,
+        method: &str,
+        params: Box<RawValue>,
+    ) -> Result<Prepared, Fault> {
         let spec = admit(caller, method)?;
         let peek: Peek<'_> = serde_json::from_str(params.get()).unwrap_or_default();
         let mut tickets = Vec::new();
@@ -72,34 +77,62 @@ impl Core {
                 Some((key, digest_of(&params)))
             }
         };
-        Ok(Prepared { spec, params, tickets, key })
+        Ok(Prepared {
+            spec,
+            params,
+            tickets,
+            key,
+        })
     }
 
     fn lane(&self, peek: &Peek<'_>) -> String {
         let default = &self.deps.default_agent;
-        let named = peek.agent_id.as_deref().and_then(|name| AgentId::parse(name).ok());
+        let named = peek
+            .agent_id
+            .as_deref()
+            .and_then(|name| AgentId::parse(name).ok());
         let agent = named.as_ref().unwrap_or(default);
-        let text = peek.session_key.as_deref().or(peek.key.as_deref()).unwrap_or("main");
+        let text = peek
+            .session_key
+            .as_deref()
+            .or(peek.key.as_deref())
+            .unwrap_or("main");
         let key = SessionKey::resolve(text, agent);
         format!("@{}", key.as_ref().map_or(text, SessionKey::as_str))
     }
 
     /// Calls the handler.
-    pub(crate) async fn run_call(&self, caller: &Caller, call: Prepared) -> Result<Box<RawValue>, Fault> {
+    pub(crate) async fn run_call(
+        &self,
+        caller: &Caller,
+        call: Prepared,
+    ) -> Result<Box<RawValue>, Fault> {
         let began = self.deps.clock.monotonic();
         let spec = call.spec;
         let guarded = AssertUnwindSafe(self.run_in_turn(caller, call)).catch_unwind();
         let result = guarded.await.unwrap_or_else(|_panic| {
-            Err(Fault::new(Code::Internal, format!("{} failed inside the gateway", spec.name)))
+            Err(Fault::new(
+                Code::Internal,
+                format!("{} failed inside the gateway", spec.name),
+            ))
         });
         let took = self.deps.clock.monotonic().saturating_sub(began);
-        let outcome = if result.is_ok() { RequestOutcome::Ok } else { RequestOutcome::Error };
+        let outcome = if result.is_ok() {
+            RequestOutcome::Ok
+        } else {
+            RequestOutcome::Error
+        };
         self.deps.metrics.observe_request(spec.name, outcome, took);
         result.map_err(|fault| self.traced(spec.name, fault))
     }
 
     async fn run_in_turn(&self, caller: &Caller, call: Prepared) -> Result<Box<RawValue>, Fault> {
-        let Prepared { spec, params, tickets, key } = call;
+        let Prepared {
+            spec,
+            params,
+            tickets,
+            key,
+        } = call;
         for ticket in &tickets {
             ticket.turn().await;
         }
@@ -107,12 +140,17 @@ impl Core {
             return self.run_handler(caller, spec, &params).await;
         };
         let store = &self.deps.store;
-        if let Some(answer) = store.answered(&caller.owner, spec.name, &key, &digest).await? {
+        if let Some(answer) = store
+            .answered(&caller.owner, spec.name, &key, &digest)
+            .await?
+        {
             return raw(&answer);
         }
         let answer = self.run_handler(caller, spec, &params).await?;
         let value: Value = serde_json::from_str(answer.get()).unwrap_or_default();
-        store.remember_answer(&caller.owner, spec.name, &key, &digest, &value).await?;
+        store
+            .remember_answer(&caller.owner, spec.name, &key, &digest, &value)
+            .await?;
         Ok(answer)
     }
 
@@ -126,10 +164,16 @@ impl Core {
         if spec.kind == Kind::Write || UNHURRIED.contains(&spec.name) {
             return call.await;
         }
-        tokio::time::timeout(READ_TIMEOUT, call).await.unwrap_or_else(|_late| {
-            let message = format!("{} took longer than {} s", spec.name, READ_TIMEOUT.as_secs());
-            Err(Fault::new(Code::Unavailable, message).with_retry_after(Duration::from_secs(1)))
-        })
+        tokio::time::timeout(READ_TIMEOUT, call)
+            .await
+            .unwrap_or_else(|_late| {
+                let message = format!(
+                    "{} took longer than {} s",
+                    spec.name,
+                    READ_TIMEOUT.as_secs()
+                );
+                Err(Fault::new(Code::Unavailable, message).with_retry_after(Duration::from_secs(1)))
+            })
     }
 
     /// A bug of ours gets an identifier that finds it in the logs.
@@ -148,7 +192,10 @@ impl Core {
             Decoded::One(item) => self.answer_one(caller, *item).await,
             Decoded::Batch(items) => {
                 // Places in line are taken for all of them first, in order; then they run side by side.
-                let prepared: Vec<_> = items.into_iter().map(|item| self.prepare_item(caller, item)).collect();
+                let prepared: Vec<_> = items
+                    .into_iter()
+                    .map(|item| self.prepare_item(caller, item))
+                    .collect();
                 let replies: Vec<Option<String>> = futures::stream::iter(prepared)
                     .map(|item| self.answer_prepared(caller, item))
                     .buffered(CALLS_IN_FLIGHT_MAX)
@@ -177,7 +224,10 @@ impl Core {
             Err(fault) => Err(fault),
         };
         let id = id?;
-        Some(JsonRpc.encode(Outbound::Reply { id: &id, result: result.as_deref() }))
+        Some(JsonRpc.encode(Outbound::Reply {
+            id: &id,
+            result: result.as_deref(),
+        }))
     }
 }
 
@@ -194,7 +244,9 @@ fn admit(caller: &Caller, method: &str) -> Result<&'static MethodSpec, Fault> {
         let details = json!({
             "code": "MISSING_SCOPE", "missingScope": scope.word(), "requiredScopes": [scope.word()],
         });
-        return Err(Fault::new(Code::Forbidden, format!("missing scope: {scope}")).with_details(details));
+        return Err(
+            Fault::new(Code::Forbidden, format!("missing scope: {scope}")).with_details(details),
+        );
     }
     spec.ok_or_else(|| Fault::unknown_method(method))
 }

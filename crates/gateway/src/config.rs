@@ -80,7 +80,10 @@ pub struct RateConfig {
 
 impl Default for RateConfig {
     fn default() -> Self {
-        Self { requests_per_minute: 600, burst: 300 }
+        Self {
+            requests_per_minute: 600,
+            burst: 300,
+        }
     }
 }
 
@@ -100,7 +103,10 @@ impl Config {
     pub fn check(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut found = |key: &str, message: String| {
-            findings.push(Finding { key: key.to_owned(), message });
+            findings.push(Finding {
+                key: key.to_owned(),
+                message,
+            });
         };
         if !self.bind.is_loopback() {
             let message = format!(
@@ -112,13 +118,18 @@ impl Config {
         }
         for origin in &self.allowed_origins {
             if !is_origin(origin) {
-                let message = format!("`{origin}` is not an origin; write scheme, host and port: `https://panel.example:8443`");
+                let message = format!(
+                    "`{origin}` is not an origin; write scheme, host and port: `https://panel.example:8443`"
+                );
                 found("allowed_origins", message);
             }
         }
         for host in &self.allowed_hosts {
             if host.is_empty() || host.contains(['/', ':', '*', ' ', '@']) {
-                found("allowed_hosts", format!("`{host}` is not a host name without port and pattern"));
+                found(
+                    "allowed_hosts",
+                    format!("`{host}` is not a host name without port and pattern"),
+                );
             }
         }
         let spans = [
@@ -131,10 +142,30 @@ impl Config {
             }
         }
         let counts = [
-            ("connections_max", u64::from(self.connections_max), 16, 10_000),
-            ("unauthenticated_max", u64::from(self.unauthenticated_max), 8, 1_024),
-            ("unauthenticated_per_source_max", u64::from(self.unauthenticated_per_source_max), 1, 1_024),
-            ("rate.requests_per_minute", self.rate.requests_per_minute, 1, 1_000_000),
+            (
+                "connections_max",
+                u64::from(self.connections_max),
+                16,
+                10_000,
+            ),
+            (
+                "unauthenticated_max",
+                u64::from(self.unauthenticated_max),
+                8,
+                1_024,
+            ),
+            (
+                "unauthenticated_per_source_max",
+                u64::from(self.unauthenticated_per_source_max),
+                1,
+                1_024,
+            ),
+            (
+                "rate.requests_per_minute",
+                self.rate.requests_per_minute,
+                1,
+                1_000_000,
+            ),
             ("rate.burst", self.rate.burst, 1, 1_000_000),
         ];
         for (key, n, min, max) in counts {
@@ -173,20 +204,41 @@ mod tests {
         // covers: S1, D1
         for bind in ["0.0.0.0", "192.0.2.7", "::"] {
             let bind = bind.parse().unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-            let findings = Config { bind, ..Config::default() }.check();
+            let findings = Config {
+                bind,
+                ..Config::default()
+            }
+            .check();
             assert_eq!(findings.len(), 1);
-            assert!(findings.iter().all(|f| f.key == "bind" && f.message.contains("127.0.0.1")));
+            assert!(
+                findings
+                    .iter()
+                    .all(|f| f.key == "bind" && f.message.contains("127.0.0.1"))
+            );
         }
     }
 
     #[test]
     fn origins_are_exact() {
         // covers: S3
-        for bad in ["*", "https://*.example", "https://a.example/", "a.example", "ftp://a.example", "https://A.example"] {
-            let config = Config { allowed_origins: vec![bad.to_owned()], ..Config::default() };
+        for bad in [
+            "*",
+            "https://*.example",
+            "https://a.example/",
+            "a.example",
+            "ftp://a.example",
+            "https://A.example",
+        ] {
+            let config = Config {
+                allowed_origins: vec![bad.to_owned()],
+                ..Config::default()
+            };
             assert_eq!(config.check().len(), 1, "{bad}");
         }
-        let config = Config { allowed_origins: vec!["https://a.example:8443".to_owned()], ..Config::default() };
+        let config = Config {
+            allowed_origins: vec!["https://a.example:8443".to_owned()],
+            ..Config::default()
+        };
         assert_eq!(config.check(), vec![]);
     }
 

@@ -1,8 +1,8 @@
 //! What every part of the gateway shares.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,8 +11,8 @@ use adjutant_domain::agent::Agent;
 use adjutant_domain::id::{AgentId, OwnerId};
 use adjutant_domain::run::Limits;
 use adjutant_domain::time::Timestamp;
-use adjutant_ports::{Bus, Clock, ConfigDoor, Models, Store};
 use adjutant_ports::clock::Entropy;
+use adjutant_ports::{Bus, Clock, ConfigDoor, Models, Store};
 use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 
@@ -117,6 +117,13 @@ impl Core {
     pub(crate) fn uuid(&self) -> String {
         let bits = self.deps.entropy.next_u128();
         let hex = format!("{bits:032x}");
-        format!("{}-{}-4{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+        format!(
+            "{}-{}-4{}-8{}-{}",
+            &hex[..8],
+            &hex[8..12],
+            &hex[13..16],
+            &hex[17..20],
+            &hex[20..]
+        )
     }
 }

@@ -58,7 +58,11 @@ impl Gateway {
     ///
     /// # Errors
     /// [`GatewayError`], before the first connection is accepted.
-    pub async fn serve(self, listeners: Listeners, stop: CancellationToken) -> Result<(), GatewayError> {
+    pub async fn serve(
+        self,
+        listeners: Listeners,
+        stop: CancellationToken,
+    ) -> Result<(), GatewayError> {
         if let Some(finding) = self.config.check().into_iter().next() {
             return Err(finding.into());
         }
@@ -66,7 +70,8 @@ impl Gateway {
         let tasks = TaskTracker::new();
         // Watch first, then read: what is committed in between is heard twice and told once.
         let watch = core.deps.bus.watch(Topics::Surfaces);
-        core.hub.start_at(core.deps.store.cursor(core.owner()).await?);
+        core.hub
+            .start_at(core.deps.store.cursor(core.owner()).await?);
         tasks.spawn(feed(Arc::clone(&core), watch));
         tasks.spawn(keep_time(Arc::clone(&core)));
         accept_all(&core, &listeners, &tasks).await;
@@ -86,7 +91,10 @@ impl Gateway {
 
 async fn accept_all(core: &Arc<Core>, listeners: &Listeners, tasks: &TaskTracker) {
     let config = &core.config;
-    let admission = Admission::new(config.unauthenticated_max, config.unauthenticated_per_source_max);
+    let admission = Admission::new(
+        config.unauthenticated_max,
+        config.unauthenticated_per_source_max,
+    );
     let port = listeners.address().port();
     loop {
         let accepted = core.stop.run_until_cancelled(async {
@@ -102,14 +110,21 @@ async fn accept_all(core: &Arc<Core>, listeners: &Listeners, tasks: &TaskTracker
                 continue;
             }
         };
-        let full = core.connections.load(std::sync::atomic::Ordering::Relaxed) >= u64::from(config.connections_max);
+        let full = core.connections.load(std::sync::atomic::Ordering::Relaxed)
+            >= u64::from(config.connections_max);
         let ip = match source {
             Source::Tcp(address) => Some(address.ip()),
             Source::Socket => None,
         };
         match admission.take(ip) {
             Some(slot) if !full => {
-                tasks.spawn(serve_connection(Arc::clone(core), stream, source, port, slot));
+                tasks.spawn(serve_connection(
+                    Arc::clone(core),
+                    stream,
+                    source,
+                    port,
+                    slot,
+                ));
             }
             _ => {
                 tasks.spawn(turn_away(stream));
@@ -139,9 +154,12 @@ async fn feed(core: Arc<Core>, mut watch: futures::stream::BoxStream<'static, No
         };
         match heard {
             Ok(Some(Notice::Pulse(pulse))) => {
-                core.hub.pulse(&pulse, core.now(), core.deps.clock.monotonic());
+                core.hub
+                    .pulse(&pulse, core.now(), core.deps.clock.monotonic());
             }
-            Ok(Some(Notice::Events(events))) if follows(&core, &events) => tell(&core, &events).await,
+            Ok(Some(Notice::Events(events))) if follows(&core, &events) => {
+                tell(&core, &events).await
+            }
             Ok(Some(Notice::Events(_) | Notice::Lagged)) | Err(_) => catch_up(&core).await,
             Ok(Some(Notice::Work | Notice::Signal(_))) => {}
             Ok(None) => {
@@ -166,7 +184,11 @@ fn follows(core: &Core, events: &[Event]) -> bool {
 
 async fn catch_up(core: &Core) {
     loop {
-        let read = core.deps.store.events_since(core.owner(), core.hub.cursor(), FEED_PAGE).await;
+        let read = core
+            .deps
+            .store
+            .events_since(core.owner(), core.hub.cursor(), FEED_PAGE)
+            .await;
         match read {
             Ok(events) if events.is_empty() => return,
             Ok(events) => tell(core, &events).await,
@@ -179,7 +201,11 @@ async fn catch_up(core: &Core) {
 }
 
 async fn tell(core: &Core, events: &[Event]) {
-    let texts = if core.hub.has_frames() { texts_of(core, events).await } else { BTreeMap::new() };
+    let texts = if core.hub.has_frames() {
+        texts_of(core, events).await
+    } else {
+        BTreeMap::new()
+    };
     core.snapshots.note(events);
     core.hub.tell(events, &texts, core.deps.clock.monotonic());
     for event in events {
@@ -196,7 +222,10 @@ async fn texts_of(core: &Core, events: &[Event]) -> BTreeMap<MessageId, String> 
     for event in events {
         let id = match &event.kind {
             EventKind::ModelReplied { message, .. } => *message,
-            EventKind::RunFinished { message: Some(message), .. } => *message,
+            EventKind::RunFinished {
+                message: Some(message),
+                ..
+            } => *message,
             _ => continue,
         };
         if texts.contains_key(&id) {
@@ -215,7 +244,12 @@ async fn keep_time(core: Arc<Core>) {
     let (mut ticked, mut reported) = (core.uptime(), core.uptime());
     loop {
         let pause = HEARTBEAT.min(tick);
-        if core.stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+        if core
+            .stop
+            .run_until_cancelled(tokio::time::sleep(pause))
+            .await
+            .is_none()
+        {
             core.waits.wake_all();
             return;
         }

@@ -20,8 +20,8 @@ use adjutant_protocol::frames::{ClientInfo, ClientMode};
 use adjutant_protocol::methods::system::{DeltaKind, Presence, WireDelta, WireEvent};
 use adjutant_protocol::{Codec as _, Frames, JsonRpc, Outbound, Scope, Scopes};
 
-use crate::socket::{Farewell, Outbox};
 use crate::socket::OutboxDrop as Drop;
+use crate::socket::{Farewell, Outbox};
 use frames_view::RunView;
 
 /// Runs whose live state is kept for surfaces; beyond, the oldest are forgotten.
@@ -63,6 +63,8 @@ struct Subscriber {
     wanted: Wanted,
     /// Whether older events are being sent; newer ones come from the feed then, too.
     catching_up: Option<u64>,
+    /// Everything up to here was handed over: the feed may be ahead of what was told.
+    sent: u64,
     seq: u64,
 }
 
@@ -120,6 +122,7 @@ impl Hub {
             reads: scopes.allow(Scope::Read),
             wanted: Wanted::All,
             catching_up: None,
+            sent: 0,
             seq: 0,
         };
         self.lock().subscribers.insert(id, subscriber);
@@ -135,12 +138,20 @@ impl Hub {
 
     /// Lists a surface among those present. Commands that come and go are not listed.
     pub(crate) fn welcome(&self, id: u64, client: &ClientInfo, scopes: Scopes, now: Timestamp) {
-        if matches!(client.mode, ClientMode::Cli | ClientMode::Probe | ClientMode::Backend) {
+        if matches!(
+            client.mode,
+            ClientMode::Cli | ClientMode::Probe | ClientMode::Backend
+        ) {
             return;
         }
         let presence = Presence {
             ts: now,
-            host: Some(client.display_name.clone().unwrap_or_else(|| client.id.clone())),
+            host: Some(
+                client
+                    .display_name
+                    .clone()
+                    .unwrap_or_else(|| client.id.clone()),
+            ),
             version: Some(client.version.clone()),
             platform: Some(client.platform.clone()),
             device_family: client.device_family.clone(),
@@ -197,12 +208,21 @@ impl Hub {
         let subscribed = subscriber.wanted != Wanted::None;
         let behind = subscribed && from < newest;
         subscriber.catching_up = behind.then_some(generation);
-        Some((subscribed, from.min(newest), behind.then_some(CatchUp { generation })))
+        Some((
+            subscribed,
+            from.min(newest),
+            behind.then_some(CatchUp { generation }),
+        ))
     }
 
     /// Sends events of the feed to one client. `None`: it is gone or asked again. `Some(true)`: it has everything and
     /// hears the rest as it comes.
-    pub(crate) fn hand_over(&self, id: u64, catch_up: CatchUp, events: &[Event]) -> Option<(Arc<Outbox>, Vec<String>, bool)> {
+    pub(crate) fn hand_over(
+        &self,
+        id: u64,
+        catch_up: CatchUp,
+        events: &[Event],
+    ) -> Option<(Arc<Outbox>, Vec<String>, bool)> {
         let mut state = self.lock();
         let newest = state.cursor;
         let subscriber = state.subscribers.get_mut(&id)?;
@@ -218,6 +238,7 @@ impl Hub {
         // The last few are queued under the lock, so that nothing newer overtakes them.
         if reached && texts.len() <= HAND_OVER_MAX {
             subscriber.catching_up = None;
+            subscriber.sent = events.last().map_or(0, |event| event.cursor);
             for text in texts {
                 subscriber.outbox.event(text.into(), Drop::Never);
             }
@@ -229,14 +250,26 @@ impl Hub {
     /// The feed cannot be read for this client: it is cut, and resumes by itself.
     pub(crate) fn give_up(&self, id: u64) {
         if let Some(subscriber) = self.lock().subscribers.get(&id) {
-            subscriber.outbox.cut(Farewell::new(1011, "the feed cannot be read"));
+            subscriber
+                .outbox
+                .cut(Farewell::new(1011, "the feed cannot be read"));
         }
     }
 
     /// Tells everybody of events that follow the last ones without a hole. `texts`: what the messages among them say.
-    pub(crate) fn tell(&self, events: &[Event], texts: &BTreeMap<MessageId, String>, now: Duration) {
+    pub(crate) fn tell(
+        &self,
+        events: &[Event],
+        texts: &BTreeMap<MessageId, String>,
+        now: Duration,
+    ) {
         let mut state = self.lock();
-        let State { subscribers, runs, cursor, .. } = &mut *state;
+        let State {
+            subscribers,
+            runs,
+            cursor,
+            ..
+        } = &mut *state;
         for event in events {
             if event.cursor <= *cursor {
                 continue;
@@ -244,7 +277,10 @@ impl Hub {
             *cursor = event.cursor;
             let session = event.session.as_ref().map(|key| key.as_str());
             let mut text: Option<Utf8Bytes> = None;
-            for subscriber in subscribers.values().filter(|s| s.reads && s.catching_up.is_none()) {
+            for subscriber in subscribers
+                .values()
+                .filter(|s| s.reads && s.catching_up.is_none())
+            {
                 if matches!(subscriber.format, Format::JsonRpc) && subscriber.wants(session) {
                     let text = text.get_or_insert_with(|| rpc_event(event).into());
                     subscriber.outbox.event(text.clone(), Drop::Never);
@@ -265,20 +301,29 @@ impl Hub {
     /// Passes a live signal on at once.
     pub(crate) fn pulse(&self, pulse: &Pulse, at: Timestamp, now: Duration) {
         let mut state = self.lock();
-        let State { subscribers, runs, .. } = &mut *state;
+        let State {
+            subscribers, runs, ..
+        } = &mut *state;
         forget_oldest(runs);
-        let view = runs
-            .entry(pulse.run)
-            .or_insert_with(|| RunView::new(pulse.run_name.to_string(), pulse.session.as_str().to_owned()));
+        let view = runs.entry(pulse.run).or_insert_with(|| {
+            RunView::new(
+                pulse.run_name.to_string(),
+                pulse.session.as_str().to_owned(),
+            )
+        });
         view.delta_seq += 1;
         let mut text: Option<Utf8Bytes> = None;
         for subscriber in subscribers.values().filter(|s| s.reads) {
-            if matches!(subscriber.format, Format::JsonRpc) && subscriber.wants(Some(pulse.session.as_str())) {
+            if matches!(subscriber.format, Format::JsonRpc)
+                && subscriber.wants(Some(pulse.session.as_str()))
+            {
                 let text = text.get_or_insert_with(|| rpc_delta(pulse, view.delta_seq).into());
                 subscriber.outbox.event(text.clone(), Drop::Never);
             }
         }
-        let framed = subscribers.values().any(|s| matches!(s.format, Format::Frames { .. }));
+        let framed = subscribers
+            .values()
+            .any(|s| matches!(s.format, Format::Frames { .. }));
         for said in view.pulse(&pulse.kind, framed, at, now) {
             say(subscribers, &said);
         }
@@ -286,17 +331,30 @@ impl Hub {
 
     /// Whether somebody speaks frames: only then the words of finished replies are looked up.
     pub(crate) fn has_frames(&self) -> bool {
-        self.lock().subscribers.values().any(|s| matches!(s.format, Format::Frames { .. }))
+        self.lock()
+            .subscribers
+            .values()
+            .any(|s| matches!(s.format, Format::Frames { .. }))
     }
 
     /// Sends an event to every frames client, whatever its scopes.
-    pub(crate) fn broadcast(&self, name: &'static str, payload: &RawValue, state_version: Option<(u64, u64)>) {
+    pub(crate) fn broadcast(
+        &self,
+        name: &'static str,
+        payload: &RawValue,
+        state_version: Option<(u64, u64)>,
+    ) {
         let mut state = self.lock();
         for subscriber in state.subscribers.values_mut() {
             if let Format::Frames { codec, .. } = subscriber.format {
                 subscriber.seq += 1;
                 let seq = Some(subscriber.seq);
-                let text = codec.encode(Outbound::Event { name, payload, seq, state_version });
+                let text = codec.encode(Outbound::Event {
+                    name,
+                    payload,
+                    seq,
+                    state_version,
+                });
                 subscriber.outbox.event(text.into(), Drop::WhenFull);
             }
         }
@@ -307,7 +365,9 @@ impl Hub {
         for subscriber in self.lock().subscribers.values() {
             let silence = subscriber.outbox.silence(now);
             if silence >= GONE_AFTER {
-                subscriber.outbox.cut(Farewell::new(1001, "no answer to pings"));
+                subscriber
+                    .outbox
+                    .cut(Farewell::new(1001, "no answer to pings"));
             } else if silence >= PING_AFTER {
                 subscriber.outbox.ping();
             }
@@ -328,7 +388,9 @@ pub(crate) struct Said {
 
 fn say(subscribers: &mut BTreeMap<u64, Subscriber>, said: &Said) {
     for subscriber in subscribers.values_mut().filter(|s| s.reads) {
-        let Format::Frames { codec, tool_events } = subscriber.format else { continue };
+        let Format::Frames { codec, tool_events } = subscriber.format else {
+            continue;
+        };
         if said.tool && !tool_events {
             continue;
         }
@@ -339,8 +401,17 @@ fn say(subscribers: &mut BTreeMap<u64, Subscriber>, said: &Said) {
             subscriber.seq += 1;
             Some(subscriber.seq)
         };
-        let out = Outbound::Event { name: said.name, payload: &said.payload, seq, state_version: None };
-        let drop_it = if said.droppable { Drop::WhenFull } else { Drop::Never };
+        let out = Outbound::Event {
+            name: said.name,
+            payload: &said.payload,
+            seq,
+            state_version: None,
+        };
+        let drop_it = if said.droppable {
+            Drop::WhenFull
+        } else {
+            Drop::Never
+        };
         subscriber.outbox.event(codec.encode(out).into(), drop_it);
     }
 }
@@ -369,13 +440,33 @@ fn rpc_delta(pulse: &Pulse, seq: u64) -> String {
         PulseKind::Text(text) => (DeltaKind::Text, text.to_string(), None),
         PulseKind::Thinking(text) => (DeltaKind::Thinking, text.to_string(), None),
         PulseKind::Reset => (DeltaKind::Reset, String::new(), None),
-        PulseKind::Progress { call, text } => (DeltaKind::Progress, text.to_string(), Some(call.to_string())),
+        PulseKind::Progress { call, text } => (
+            DeltaKind::Progress,
+            text.to_string(),
+            Some(call.to_string()),
+        ),
     };
     let session_key = pulse.session.as_str().to_owned();
-    notification("delta", &WireDelta { run_id: pulse.run_name.to_string(), session_key, seq, kind, text, call_id })
+    notification(
+        "delta",
+        &WireDelta {
+            run_id: pulse.run_name.to_string(),
+            session_key,
+            seq,
+            kind,
+            text,
+            call_id,
+        },
+    )
 }
 
 fn notification<T: serde::Serialize>(name: &str, params: &T) -> String {
-    let payload = serde_json::value::to_raw_value(params).unwrap_or_else(|_e| RawValue::NULL.to_owned());
-    JsonRpc.encode(Outbound::Event { name, payload: &payload, seq: None, state_version: None })
+    let payload =
+        serde_json::value::to_raw_value(params).unwrap_or_else(|_e| RawValue::NULL.to_owned());
+    JsonRpc.encode(Outbound::Event {
+        name,
+        payload: &payload,
+        seq: None,
+        state_version: None,
+    })
 }

@@ -19,5 +19,5 @@ mod wire;
 
 pub use config::{Config, Finding, RateConfig};
 pub use core::{Deps, LimitsOf};
-pub use edge::{Listeners, ListenError, SOCKET_FILE};
+pub use edge::{ListenError, Listeners, SOCKET_FILE};
 pub use gateway::{Gateway, GatewayError};

@@ -10,8 +10,9 @@ use adjutant_ports::store::Page;
 use adjutant_protocol::Fault;
 use adjutant_protocol::methods::sessions::SessionRow;
 use adjutant_protocol::methods::system::{
-    HealthAgent, HealthReport, HealthSessions, Heartbeat, Presence, RecentSession, StatusAgentSessions,
-    StatusDefaults, StatusHeartbeat, StatusHeartbeatAgent, StatusReport, StatusRuns, StatusSessions,
+    HealthAgent, HealthReport, HealthSessions, Heartbeat, Presence, RecentSession,
+    StatusAgentSessions, StatusDefaults, StatusHeartbeat, StatusHeartbeatAgent, StatusReport,
+    StatusRuns, StatusSessions,
 };
 
 use crate::core::Core;
@@ -67,7 +68,11 @@ impl Snapshots {
     }
 
     fn fresh(&self, now: Duration) -> Option<Arc<Snapshot>> {
-        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        let newest = self
+            .newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()?;
         let age = now.saturating_sub(newest.made);
         let good = age < YOUNG || age < OLD && !self.changed.load(Ordering::Acquire);
         good.then_some(newest)
@@ -86,7 +91,11 @@ impl Core {
         }
         self.snapshots.changed.store(false, Ordering::Release);
         let snapshot = Arc::new(self.make_snapshot().await?);
-        *self.snapshots.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&snapshot));
+        *self
+            .snapshots
+            .newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&snapshot));
         Ok(snapshot)
     }
 
@@ -96,13 +105,27 @@ impl Core {
         let now = self.now();
         let agents = store.agents(owner).await?;
         let count = store.count_sessions(owner).await?;
-        let sessions = store.sessions(owner, Page { limit: RECENT, offset: 0 }).await?;
+        let sessions = store
+            .sessions(
+                owner,
+                Page {
+                    limit: RECENT,
+                    offset: 0,
+                },
+            )
+            .await?;
         let (queued, running, parked) = store.queue_depth().await?;
         let open = store.approvals(owner, true, 1_000).await?.len();
-        let rows: Vec<SessionRow> = sessions.iter().map(|session| wire::session_row(session, now)).collect();
+        let rows: Vec<SessionRow> = sessions
+            .iter()
+            .map(|session| wire::session_row(session, now))
+            .collect();
         let mut by_agent: BTreeMap<&str, Vec<SessionRow>> = BTreeMap::new();
         for row in &rows {
-            by_agent.entry(row.agent_id.as_str()).or_default().push(row.clone());
+            by_agent
+                .entry(row.agent_id.as_str())
+                .or_default()
+                .push(row.clone());
         }
         let mine = |name: &str| by_agent.get(name).cloned().unwrap_or_default();
         let default = &self.deps.default_agent;
@@ -125,7 +148,11 @@ impl Core {
                 every_ms: None,
             })
             .collect();
-        let route = self.deps.models.route(&self.deps.models.default_route()).ok();
+        let route = self
+            .deps
+            .models
+            .route(&self.deps.models.default_route())
+            .ok();
         let made = self.deps.clock.monotonic();
         let health = HealthReport {
             ok: true,
@@ -143,7 +170,10 @@ impl Core {
             runtime_version: self.deps.version.clone(),
             started_at: self.started_at,
             uptime_ms: 0,
-            heartbeat: StatusHeartbeat { default_agent_id: default.as_str().to_owned(), agents: heartbeats },
+            heartbeat: StatusHeartbeat {
+                default_agent_id: default.as_str().to_owned(),
+                agents: heartbeats,
+            },
             channel_summary: Vec::new(),
             queued_system_events: Vec::new(),
             sessions: StatusSessions {
@@ -167,12 +197,21 @@ impl Core {
                     .collect(),
                 recent: rows,
             },
-            runs: StatusRuns { queued, running, parked },
+            runs: StatusRuns {
+                queued,
+                running,
+                parked,
+            },
             approvals: u64::try_from(open).unwrap_or(u64::MAX),
             connections: 0,
         };
         let version = self.snapshots.version.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Snapshot { version, health, status, made })
+        Ok(Snapshot {
+            version,
+            health,
+            status,
+            made,
+        })
     }
 
     /// What is connected; this gateway comes first.
@@ -193,7 +232,11 @@ impl Core {
     }
 }
 
-fn health_sessions(rows: &[SessionRow], count: Option<u64>, now: adjutant_domain::Timestamp) -> HealthSessions {
+fn health_sessions(
+    rows: &[SessionRow],
+    count: Option<u64>,
+    now: adjutant_domain::Timestamp,
+) -> HealthSessions {
     HealthSessions {
         path: PLACE.to_owned(),
         count: count.unwrap_or_else(|| u64::try_from(rows.len()).unwrap_or(u64::MAX)),

@@ -32,14 +32,24 @@ pub(crate) fn message(message: &Message) -> WireMessage {
         match part {
             Part::Text { text } => wire.content.push(ContentPart::Text { text: text.clone() }),
             Part::Thinking { text, .. } => {
-                wire.content.push(ContentPart::Thinking { thinking: text.clone() });
+                wire.content.push(ContentPart::Thinking {
+                    thinking: text.clone(),
+                });
             }
-            Part::ToolCall { call, name, args, .. } => wire.content.push(ContentPart::ToolCall {
+            Part::ToolCall {
+                call, name, args, ..
+            } => wire.content.push(ContentPart::ToolCall {
                 id: call.to_string(),
                 name: name.clone(),
                 arguments: args.clone(),
             }),
-            Part::ToolResult { call, name, text, is_error, .. } => {
+            Part::ToolResult {
+                call,
+                name,
+                text,
+                is_error,
+                ..
+            } => {
                 wire.tool_call_id = Some(call.to_string());
                 wire.tool_name = Some(name.clone());
                 wire.is_error = Some(*is_error);
@@ -60,7 +70,12 @@ pub(crate) fn session_row(session: &Session, now: Timestamp) -> SessionRow {
         Some(None) => (session.model.clone(), None),
         Some(Some((provider, model))) => (Some(provider.to_owned()), Some(model.to_owned())),
     };
-    let rest = session.key.as_str().splitn(3, ':').nth(2).unwrap_or_default();
+    let rest = session
+        .key
+        .as_str()
+        .splitn(3, ':')
+        .nth(2)
+        .unwrap_or_default();
     SessionRow {
         key: session.key.as_str().to_owned(),
         kind: SessionKind::Direct,
@@ -82,9 +97,14 @@ pub(crate) fn session_row(session: &Session, now: Timestamp) -> SessionRow {
 
 pub(crate) fn phase(status: &RunStatus) -> RunPhase {
     match status {
-        RunStatus::Queued | RunStatus::Parked { until: Wake::Retry { .. } } => RunPhase::Queued,
+        RunStatus::Queued
+        | RunStatus::Parked {
+            until: Wake::Retry { .. },
+        } => RunPhase::Queued,
         RunStatus::Running => RunPhase::Running,
-        RunStatus::Parked { until: Wake::Approval { .. } | Wake::Owner { .. } } => RunPhase::WaitingApproval,
+        RunStatus::Parked {
+            until: Wake::Approval { .. } | Wake::Owner { .. },
+        } => RunPhase::WaitingApproval,
         RunStatus::Finished { outcome } => match outcome {
             Outcome::Done { .. } => RunPhase::Done,
             Outcome::Failed { .. } => RunPhase::Failed,
@@ -109,9 +129,15 @@ pub(crate) fn reason(status: &RunStatus) -> Option<String> {
 /// A sentence about a run that did not end well.
 pub(crate) fn error(status: &RunStatus) -> Option<String> {
     match status {
-        RunStatus::Finished { outcome: Outcome::Failed { reason, .. } } => Some(reason.clone()),
-        RunStatus::Finished { outcome: Outcome::Cancelled { by } } => Some(format!("cancelled by {by}")),
-        RunStatus::Finished { outcome: Outcome::Done { .. } }
+        RunStatus::Finished {
+            outcome: Outcome::Failed { reason, .. },
+        } => Some(reason.clone()),
+        RunStatus::Finished {
+            outcome: Outcome::Cancelled { by },
+        } => Some(format!("cancelled by {by}")),
+        RunStatus::Finished {
+            outcome: Outcome::Done { .. },
+        }
         | RunStatus::Queued
         | RunStatus::Running
         | RunStatus::Parked { .. } => None,

@@ -19,7 +19,9 @@ pub enum Role {
 }
 
 /// A right of an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Scope {
     /// See.
     #[serde(rename = "operator.read")]
@@ -40,8 +42,13 @@ pub enum Scope {
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Read, Self::Write, Self::Admin, Self::Approvals, Self::Pairing];
+    pub const ALL: [Self; 5] = [
+        Self::Read,
+        Self::Write,
+        Self::Admin,
+        Self::Approvals,
+        Self::Pairing,
+    ];
 
     /// As on the wire.
     #[must_use]
@@ -81,7 +88,10 @@ impl FromStr for Scope {
     type Err = UnknownScope;
 
     fn from_str(text: &str) -> Result<Self, UnknownScope> {
-        Self::ALL.into_iter().find(|scope| scope.word() == text).ok_or(UnknownScope)
+        Self::ALL
+            .into_iter()
+            .find(|scope| scope.word() == text)
+            .ok_or(UnknownScope)
     }
 }
 
@@ -98,7 +108,9 @@ impl Scopes {
     /// The set of the given scopes.
     #[must_use]
     pub fn of(scopes: &[Scope]) -> Self {
-        scopes.iter().fold(Self::NONE, |set, scope| Self(set.0 | scope.bit()))
+        scopes
+            .iter()
+            .fold(Self::NONE, |set, scope| Self(set.0 | scope.bit()))
     }
 
     /// Whether a method that asks for `scope` may be called: admin implies all, write implies read.
@@ -121,7 +133,11 @@ impl Scopes {
     /// The words of the set, in a fixed order.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {
-        Scope::ALL.into_iter().filter(|s| self.0 & s.bit() != 0).map(Scope::word).collect()
+        Scope::ALL
+            .into_iter()
+            .filter(|s| self.0 & s.bit() != 0)
+            .map(Scope::word)
+            .collect()
     }
 }
 

@@ -148,13 +148,17 @@ impl Fault {
     /// `retryAfterMs`, if there is one.
     #[must_use]
     pub fn retry_after_ms(&self) -> Option<u64> {
-        self.retry_after.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+        self.retry_after
+            .map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Parameters of `method` do not fit.
     #[must_use]
     pub fn params(method: &str, reason: impl fmt::Display) -> Self {
-        Self::new(Code::InvalidParams, format!("invalid {method} params: {reason}"))
+        Self::new(
+            Code::InvalidParams,
+            format!("invalid {method} params: {reason}"),
+        )
     }
 
     /// There is no such thing.
@@ -204,7 +208,10 @@ mod tests {
     fn only_the_reserved_json_rpc_numbers_and_ours_are_used() {
         for code in CODES {
             let n = wire(*code).rpc;
-            assert!(n == RPC_OURS || n == -32700 || (-32603..=-32600).contains(&n), "{code:?} {n}");
+            assert!(
+                n == RPC_OURS || n == -32700 || (-32603..=-32600).contains(&n),
+                "{code:?} {n}"
+            );
         }
     }
 }

@@ -205,7 +205,9 @@ impl ClientInfo {
     /// Whether it runs in a browser and must name its origin.
     #[must_use]
     pub fn is_browser(&self) -> bool {
-        self.id.ends_with("-control-ui") || self.id.starts_with("webchat") || self.mode == ClientMode::Webchat
+        self.id.ends_with("-control-ui")
+            || self.id.starts_with("webchat")
+            || self.mode == ClientMode::Webchat
     }
 }
 

@@ -29,7 +29,9 @@ pub fn check(bytes: &[u8]) -> Result<&str, Fault> {
         return Err(refuse(format!("nested deeper than {JSON_DEPTH_MAX}")));
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    Checked.deserialize(&mut json).map_err(|e| refuse(short(&e.to_string())))?;
+    Checked
+        .deserialize(&mut json)
+        .map_err(|e| refuse(short(&e.to_string())))?;
     json.end().map_err(|e| refuse(short(&e.to_string())))?;
     Ok(text)
 }
@@ -115,7 +117,9 @@ impl<'de> Visitor<'de> for Checked {
         while items.next_element_seed(self)?.is_some() {
             n_items += 1;
             if n_items > ARRAY_ITEMS_MAX {
-                return Err(A::Error::custom(format!("more than {ARRAY_ITEMS_MAX} array items")));
+                return Err(A::Error::custom(format!(
+                    "more than {ARRAY_ITEMS_MAX} array items"
+                )));
             }
         }
         Ok(())
@@ -130,7 +134,9 @@ impl<'de> Visitor<'de> for Checked {
             }
             seen.insert(key);
             if seen.len() > OBJECT_KEYS_MAX {
-                return Err(A::Error::custom(format!("more than {OBJECT_KEYS_MAX} keys")));
+                return Err(A::Error::custom(format!(
+                    "more than {OBJECT_KEYS_MAX} keys"
+                )));
             }
             members.next_value_seed(self)?;
         }
@@ -156,7 +162,10 @@ mod tests {
     fn sixty_four_deep_passes_and_sixty_five_does_not() {
         // covers: D7, R29
         assert!(check(nested(64).as_bytes()).is_ok());
-        assert_eq!(check(nested(65).as_bytes()).unwrap_err().code, Code::Unparsable);
+        assert_eq!(
+            check(nested(65).as_bytes()).unwrap_err().code,
+            Code::Unparsable
+        );
         assert!(check(nested(100_000).as_bytes()).is_err());
     }
 
@@ -178,7 +187,9 @@ mod tests {
     #[test]
     fn counts_have_their_bounds() {
         // covers: D7, R29
-        let keys: Vec<String> = (0..=OBJECT_KEYS_MAX).map(|i| format!("\"k{i}\":0")).collect();
+        let keys: Vec<String> = (0..=OBJECT_KEYS_MAX)
+            .map(|i| format!("\"k{i}\":0"))
+            .collect();
         let text = format!("{{{}}}", keys.join(","));
         assert!(check(text.as_bytes()).is_err());
         let items = vec!["0"; ARRAY_ITEMS_MAX + 1].join(",");

@@ -90,7 +90,11 @@ impl MethodSpec {
     /// The comment as one paragraph.
     #[must_use]
     pub fn summary(&self) -> String {
-        self.docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+        self.docs
+            .iter()
+            .map(|line| line.trim())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 

@@ -23,7 +23,9 @@ fn generator(definitions: &'static str) -> SchemaGenerator {
 #[must_use]
 pub fn openrpc(version: &str) -> Value {
     let mut generator = generator("/components/schemas");
-    let methods: Vec<Value> = specs().map(|spec| openrpc_method(spec, &mut generator)).collect();
+    let methods: Vec<Value> = specs()
+        .map(|spec| openrpc_method(spec, &mut generator))
+        .collect();
     let schemas: Map<String, Value> = generator.take_definitions(true);
     json!({
         "openrpc": "1.3.2",
@@ -41,7 +43,10 @@ fn openrpc_method(spec: &MethodSpec, generator: &mut SchemaGenerator) -> Value {
     let params = (spec.params)(generator).to_value();
     let result = (spec.result)(generator).to_value();
     let empty = Map::new();
-    let properties = params.get("properties").and_then(Value::as_object).unwrap_or(&empty);
+    let properties = params
+        .get("properties")
+        .and_then(Value::as_object)
+        .unwrap_or(&empty);
     let required: Vec<&str> = params
         .get("required")
         .and_then(Value::as_array)
@@ -120,7 +125,9 @@ pub fn reference() -> String {
             out.push_str(&method_page(spec));
         }
     }
-    out.push_str("\n# Errors\n\n| code | JSON-RPC | frames | HTTP | retry |\n|---|---|---|---|---|\n");
+    out.push_str(
+        "\n# Errors\n\n| code | JSON-RPC | frames | HTTP | retry |\n|---|---|---|---|---|\n",
+    );
     for code in CODES {
         let wire = wire(*code);
         let row = format!(
@@ -150,8 +157,12 @@ fn method_page(spec: &MethodSpec) -> String {
         Reply::AckThenFinal => ", answered twice in frames",
     };
     // Writing to a String cannot fail.
-    let _infallible =
-        write!(page, "Scope `{}`, {}{order}{reply}.\n", spec.access.scope().word(), kind_word(spec.kind));
+    let _infallible = write!(
+        page,
+        "Scope `{}`, {}{order}{reply}.\n",
+        spec.access.scope().word(),
+        kind_word(spec.kind)
+    );
     let Some(properties) = params.get("properties").and_then(Value::as_object) else {
         page.push_str("\nNo parameters.\n");
         return page;
@@ -161,12 +172,26 @@ fn method_page(spec: &MethodSpec) -> String {
         return page;
     }
     page.push_str("\n| parameter | type | |\n|---|---|---|\n");
-    let required = params.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    let required = params
+        .get("required")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     for (name, schema) in properties {
-        let optional = if required.iter().any(|r| r == name) { "" } else { "?" };
-        let docs = schema.get("description").and_then(Value::as_str).unwrap_or("");
+        let optional = if required.iter().any(|r| r == name) {
+            ""
+        } else {
+            "?"
+        };
+        let docs = schema
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or("");
         let docs = docs.replace('\n', " ").replace('|', "\\|");
-        page.push_str(&format!("| `{name}`{optional} | {} | {docs} |\n", type_word(schema)));
+        page.push_str(&format!(
+            "| `{name}`{optional} | {} | {docs} |\n",
+            type_word(schema)
+        ));
     }
     page
 }
@@ -176,7 +201,11 @@ fn type_word(schema: &Value) -> String {
         return name.rsplit('/').next().unwrap_or(name).to_owned();
     }
     if let Some(options) = schema.get("anyOf").and_then(Value::as_array) {
-        let words: Vec<String> = options.iter().map(type_word).filter(|word| word != "null").collect();
+        let words: Vec<String> = options
+            .iter()
+            .map(type_word)
+            .filter(|word| word != "null")
+            .collect();
         return words.join(" or ");
     }
     match schema.get("type") {

@@ -223,7 +223,7 @@ impl Seen {
     fn observe(&mut self, event: &Event) {
         counter!("adjutant_events_total", "type" => event_word(&event.kind)).increment(1);
         match &event.kind {
-            EventKind::RunStarted | EventKind::RunResumed { .. } => {
+            EventKind::RunStarted | EventKind::RunWoken | EventKind::RunResumed { .. } => {
                 if let EventKind::RunResumed { .. } = event.kind {
                     counter!("adjutant_runs_resumed_total").increment(1);
                 }
@@ -369,6 +369,7 @@ fn event_word(kind: &EventKind) -> &'static str {
         EventKind::SessionDeleted => "session_deleted",
         EventKind::RunQueued { .. } => "run_queued",
         EventKind::RunStarted => "run_started",
+        EventKind::RunWoken => "run_woken",
         EventKind::RunResumed { .. } => "run_resumed",
         EventKind::RunParked { .. } => "run_parked",
         EventKind::ModelReplied { .. } => "model_replied",

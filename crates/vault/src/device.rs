@@ -9,7 +9,9 @@ use crate::digest::digest;
 /// How far a client's clock may be from ours.
 pub const SIGNATURE_SKEW_MS_MAX: u64 = 2 * 60 * 1_000;
 /// What stands before the raw key in a PEM public key.
-const SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const SPKI_PREFIX: [u8; 12] = [
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
 
 /// A device's public key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +118,11 @@ impl DeviceClaim<'_> {
         match version {
             PayloadVersion::V2 => line,
             PayloadVersion::V3 => {
-                format!("{line}|{}|{}", plain(self.platform), plain(self.device_family))
+                format!(
+                    "{line}|{}|{}",
+                    plain(self.platform),
+                    plain(self.device_family)
+                )
             }
         }
     }
@@ -198,7 +204,11 @@ pub fn verify_device(claim: &DeviceClaim<'_>, nonce: &str, now_ms: i64) -> Resul
     let signed = [PayloadVersion::V3, PayloadVersion::V2]
         .into_iter()
         .any(|version| verify(&key, claim.payload(version, nonce).as_bytes(), &signature));
-    if signed { Ok(()) } else { Err(DeviceFault::Signature) }
+    if signed {
+        Ok(())
+    } else {
+        Err(DeviceFault::Signature)
+    }
 }
 
 #[cfg(test)]
@@ -251,7 +261,10 @@ mod tests {
             "4c22463be0b36469da37cdd033d53346c4b9ec3bd7540e82fce3785a1b8c84bf"
         );
         assert_eq!(verify_device(&v2, NONCE, AT), Ok(()));
-        assert_eq!(verify_device(&claim(V3_SIG, &scopes), NONCE, AT + 119_000), Ok(()));
+        assert_eq!(
+            verify_device(&claim(V3_SIG, &scopes), NONCE, AT + 119_000),
+            Ok(())
+        );
         let node = DeviceClaim {
             client_id: "node-host",
             client_mode: "node",
@@ -269,27 +282,84 @@ mod tests {
         let good = claim(V3_SIG, &scopes);
         let other_id = "00".repeat(32);
         let cases = [
-            (DeviceClaim { public_key: "???", ..good }, DeviceFault::PublicKey),
-            (DeviceClaim { id: &other_id, ..good }, DeviceFault::Identity),
-            (DeviceClaim { nonce: None, ..good }, DeviceFault::NonceMissing),
-            (DeviceClaim { nonce: Some("x"), ..good }, DeviceFault::Nonce),
-            (DeviceClaim { signature: NODE_SIG, ..good }, DeviceFault::Signature),
-            (DeviceClaim { signature: "no", ..good }, DeviceFault::Signature),
-            (DeviceClaim { token: "other", ..good }, DeviceFault::Signature),
-            (DeviceClaim { scopes: &scopes[..1], ..good }, DeviceFault::Signature),
+            (
+                DeviceClaim {
+                    public_key: "???",
+                    ..good
+                },
+                DeviceFault::PublicKey,
+            ),
+            (
+                DeviceClaim {
+                    id: &other_id,
+                    ..good
+                },
+                DeviceFault::Identity,
+            ),
+            (
+                DeviceClaim {
+                    nonce: None,
+                    ..good
+                },
+                DeviceFault::NonceMissing,
+            ),
+            (
+                DeviceClaim {
+                    nonce: Some("x"),
+                    ..good
+                },
+                DeviceFault::Nonce,
+            ),
+            (
+                DeviceClaim {
+                    signature: NODE_SIG,
+                    ..good
+                },
+                DeviceFault::Signature,
+            ),
+            (
+                DeviceClaim {
+                    signature: "no",
+                    ..good
+                },
+                DeviceFault::Signature,
+            ),
+            (
+                DeviceClaim {
+                    token: "other",
+                    ..good
+                },
+                DeviceFault::Signature,
+            ),
+            (
+                DeviceClaim {
+                    scopes: &scopes[..1],
+                    ..good
+                },
+                DeviceFault::Signature,
+            ),
         ];
         for (claim, fault) in cases {
             assert_eq!(verify_device(&claim, NONCE, AT), Err(fault));
         }
-        assert_eq!(verify_device(&good, NONCE, AT + 121_000), Err(DeviceFault::Stale));
-        assert_eq!(verify_device(&good, NONCE, AT - 121_000), Err(DeviceFault::Stale));
+        assert_eq!(
+            verify_device(&good, NONCE, AT + 121_000),
+            Err(DeviceFault::Stale)
+        );
+        assert_eq!(
+            verify_device(&good, NONCE, AT - 121_000),
+            Err(DeviceFault::Stale)
+        );
     }
 
     #[test]
     fn a_key_is_read_in_each_of_its_spellings() {
         let raw = DeviceKey::parse(KEY);
         assert!(raw.is_some());
-        assert_eq!(DeviceKey::parse("A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="), raw);
+        assert_eq!(
+            DeviceKey::parse("A6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg="),
+            raw
+        );
         let pem = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAA6EHv/POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg=\n-----END PUBLIC KEY-----\n";
         assert_eq!(DeviceKey::parse(pem), raw);
         assert_eq!(DeviceKey::parse("AAAA"), None);

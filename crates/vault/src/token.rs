@@ -18,7 +18,16 @@ use crate::secret::Secret;
 pub const TOKEN_CHARS_MIN: usize = 32;
 const TOKEN_CHARS_MAX: usize = 1_024;
 const PLACEHOLDERS: [&str; 10] = [
-    "undefined", "null", "none", "changeme", "change-me", "placeholder", "password", "secret", "token", "example",
+    "undefined",
+    "null",
+    "none",
+    "changeme",
+    "change-me",
+    "placeholder",
+    "password",
+    "secret",
+    "token",
+    "example",
 ];
 
 /// Why a text cannot serve as a token, or its file cannot be used.
@@ -72,7 +81,11 @@ impl Token {
     /// # Errors
     /// [`TokenError::Weak`] for blank, short and placeholder texts, and for characters that do not survive a header.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
-        let weak = |reason: &str| Err(TokenError::Weak { reason: reason.to_owned() });
+        let weak = |reason: &str| {
+            Err(TokenError::Weak {
+                reason: reason.to_owned(),
+            })
+        };
         if text.trim().is_empty() {
             return weak("it is blank");
         }
@@ -82,7 +95,10 @@ impl Token {
         }
         if text.len() < TOKEN_CHARS_MIN {
             return Err(TokenError::Weak {
-                reason: format!("it has {} characters, at least {TOKEN_CHARS_MIN} are needed", text.len()),
+                reason: format!(
+                    "it has {} characters, at least {TOKEN_CHARS_MIN} are needed",
+                    text.len()
+                ),
             });
         }
         if text.len() > TOKEN_CHARS_MAX {
@@ -94,7 +110,11 @@ impl Token {
         let mut kinds: Vec<u8> = text.bytes().collect();
         kinds.sort_unstable();
         kinds.dedup();
-        if kinds.len() < 8 || PLACEHOLDERS.iter().any(|word| lower.replace(word, "").is_empty()) {
+        if kinds.len() < 8
+            || PLACEHOLDERS
+                .iter()
+                .any(|word| lower.replace(word, "").is_empty())
+        {
             return weak("it repeats itself");
         }
         Ok(Self::known_good(text.to_owned()))
@@ -109,7 +129,9 @@ impl Token {
             Err(TokenError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 let token = Self::issue(entropy);
                 match token.create(path) {
-                    Err(TokenError::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                    Err(TokenError::Io { source, .. })
+                        if source.kind() == ErrorKind::AlreadyExists =>
+                    {
                         Self::load(path)
                     }
                     other => other.map(|()| token),
@@ -124,7 +146,10 @@ impl Token {
     /// # Errors
     /// [`TokenError`].
     pub fn load(path: &Path) -> Result<Self, TokenError> {
-        let io = |source| TokenError::Io { path: path.to_owned(), source };
+        let io = |source| TokenError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut file = std::fs::File::open(path).map_err(io)?;
         check_mode(path, &file)?;
         let mut text = String::new();
@@ -136,7 +161,10 @@ impl Token {
     }
 
     fn create(&self, path: &Path) -> Result<(), TokenError> {
-        let io = |source| TokenError::Io { path: path.to_owned(), source };
+        let io = |source| TokenError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
@@ -165,16 +193,29 @@ impl Token {
 
     fn known_good(text: String) -> Self {
         let digest = digest_bytes(text.as_bytes());
-        Self { text: Secret::new(text), digest }
+        Self {
+            text: Secret::new(text),
+            digest,
+        }
     }
 }
 
 #[cfg(unix)]
 fn check_mode(path: &Path, file: &std::fs::File) -> Result<(), TokenError> {
     use std::os::unix::fs::PermissionsExt as _;
-    let meta = file.metadata().map_err(|source| TokenError::Io { path: path.to_owned(), source })?;
+    let meta = file.metadata().map_err(|source| TokenError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
     let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(TokenError::Exposed { path: path.to_owned(), mode }) }
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(TokenError::Exposed {
+            path: path.to_owned(),
+            mode,
+        })
+    }
 }
 
 #[cfg(not(unix))]
@@ -214,8 +255,15 @@ mod tests {
         // covers: S2
         let spaced = format!("{} {}", "a1b2c3d4e5f6g7h8", "a1b2c3d4e5f6g7h8i9");
         let bad = [
-            "", "   ", "undefined", "null", "ChangeMe", "short", "0123456789012345678901234567890",
-            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "changemechangemechangemechangemechangeme",
+            "",
+            "   ",
+            "undefined",
+            "null",
+            "ChangeMe",
+            "short",
+            "0123456789012345678901234567890",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            "changemechangemechangemechangemechangeme",
             spaced.as_str(),
         ];
         for text in bad {
@@ -237,7 +285,10 @@ mod tests {
         let read = Token::load_or_create(&path, &entropy).unwrap();
         assert!(made.matches(read.expose()));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(Token::load(&path), Err(TokenError::Exposed { .. })));
+        assert!(matches!(
+            Token::load(&path),
+            Err(TokenError::Exposed { .. })
+        ));
     }
 
     #[cfg(unix)]
@@ -249,7 +300,10 @@ mod tests {
         std::fs::write(&path, "changeme\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let entropy = Counting(AtomicU64::new(7));
-        assert!(matches!(Token::load_or_create(&path, &entropy), Err(TokenError::Weak { .. })));
+        assert!(matches!(
+            Token::load_or_create(&path, &entropy),
+            Err(TokenError::Weak { .. })
+        ));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "changeme\n");
     }
 }

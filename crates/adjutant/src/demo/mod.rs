@@ -23,6 +23,8 @@ const SESSION: &str = "agent:main:demo";
 const LATER: &str = "agent:main:demo-later";
 /// What a step of the long task writes, so that a second time would show.
 const STEPS_FILE: &str = "steps.txt";
+/// Longer than the interrupted step would take, were it to run on or again.
+const STEP_MAX: Duration = Duration::from_millis(3_500);
 
 /// Runs the demonstration.
 ///
@@ -205,9 +207,21 @@ impl Tour<'_> {
         self.proven("a sandboxed command saw the workspace");
 
         self.stage
-            .say("Keys are out of reach: this is refused, whatever anyone answers.");
+            .say("Some commands are never run, whatever anyone answers; nobody is even asked.");
+        let ended = self.say(session, "run `rm -rf /`").await?;
+        let refused = ended.outcomes == ["denied"] && ended.questions == 0;
+        promised(
+            refused,
+            "a destructive command is refused without a question",
+            &ended.text,
+        )?;
+        self.proven("a command that would destroy the machine was refused by rule");
+
+        self.stage.say(
+            "Keys are out of reach: even when this is allowed, the sandbox has no such folder.",
+        );
         let ended = self.say(session, "run `cat ~/.ssh/id_demo`").await?;
-        let kept = !ended.text.contains(SECRET) && ended.outcomes.iter().all(|it| it != "done");
+        let kept = !ended.text.contains(SECRET) && !worked(&ended);
         promised(
             kept,
             "a key outside the workspace cannot be read",
@@ -215,16 +229,13 @@ impl Tour<'_> {
         )?;
         self.proven("a key outside the workspace was not readable");
 
-        self.stage.say("There is no network either, not even to this machine: allowed or not, this does not get out.");
-        let listener =
-            TcpListener::bind("127.0.0.1:0").map_err(|error| Failure::io("a listener", &error))?;
-        listener
-            .set_nonblocking(true)
-            .map_err(|error| Failure::io("a listener", &error))?;
-        let port = listener
-            .local_addr()
-            .map_err(|error| Failure::io("a listener", &error))?
-            .port();
+        self.stage.say(
+            "There is no network either, not even to this machine: allowed or not, this does not get out.",
+        );
+        let wrong = |error| Failure::io("a listener", &error);
+        let listener = TcpListener::bind("127.0.0.1:0").map_err(wrong)?;
+        listener.set_nonblocking(true).map_err(wrong)?;
+        let port = listener.local_addr().map_err(wrong)?.port();
         let words = format!("run `bash -c 'echo hello > /dev/tcp/127.0.0.1/{port}'`");
         let ended = self.say(session, &words).await?;
         let silent = listener.accept().is_err();
@@ -234,7 +245,7 @@ impl Tour<'_> {
             "a connection arrived",
         )?;
         promised(
-            ended.outcomes.iter().all(|it| it != "done"),
+            !worked(&ended),
             "a command cannot reach the network",
             &ended.text,
         )?;
@@ -322,17 +333,16 @@ impl Tour<'_> {
             &list,
         )?;
         self.proven("the step in doubt is called \"unknown\": it is neither repeated nor claimed to have worked");
-        // Longer than the step would take, were it to run on or again.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(STEP_MAX.saturating_sub(killed.elapsed())).await;
         let text = std::fs::read_to_string(&steps).unwrap_or_default();
         let times = |word: &str| text.lines().filter(|line| *line == word).count();
         self.stage.say(&format!(
             "`{STEPS_FILE}` counts how often each step wrote:\n\n```\n{}\n```",
             text.trim_end()
         ));
-        let once = times("second") == 1 && times("third-begins") == 1 && times("third-ends") <= 1;
-        promised(once, "no step wrote twice", &text)?;
-        self.proven("nothing ran twice");
+        let once = times("second") == 1 && times("third-begins") == 1 && times("third-ends") == 0;
+        promised(once, "no step wrote twice, and none ran on without the gateway", &text)?;
+        self.proven("nothing ran twice, and the interrupted command died with the gateway");
         Ok(run)
     }
 
@@ -410,6 +420,11 @@ impl Tour<'_> {
         self.proven("after all that the store is consistent: `verify` finds nothing");
         Ok(())
     }
+}
+
+/// Whether a command ran and ended well.
+fn worked(ended: &Ended) -> bool {
+    ended.text.contains("[exit code 0]")
 }
 
 /// Whether an event says that the call started whose arguments hold `words`.

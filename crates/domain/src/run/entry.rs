@@ -389,6 +389,31 @@ pub struct AskedBudget {
     pub day: String,
 }
 
+/// What a run was before a worker took it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimedFrom {
+    /// Queued: it begins.
+    #[default]
+    Queue,
+    /// Parked: it goes on after a wait.
+    Rest,
+    /// Running, on a worker that was lost.
+    LostWorker,
+}
+
+impl ClaimedFrom {
+    /// By the word of the status it had.
+    #[must_use]
+    pub fn status(word: &str) -> Self {
+        match word {
+            "parked" => Self::Rest,
+            "running" => Self::LostWorker,
+            _ => Self::Queue,
+        }
+    }
+}
+
 /// One fact in a log. Closed; old entries stay readable for ever.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
@@ -408,6 +433,9 @@ pub enum Entry {
         worker: WorkerId,
         /// Under which fence.
         fence: Fence,
+        /// What the run was before.
+        #[serde(default)]
+        from: ClaimedFrom,
     },
     /// The model is about to be asked; the bytes leave after this is durable.
     ModelAsked {

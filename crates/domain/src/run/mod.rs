@@ -7,8 +7,8 @@ mod project;
 mod state;
 
 pub use entry::{
-    AskedBudget, Entry, FailKind, Fence, Limits, Logged, ModelFault, Outcome, Retry, Run, Seq,
-    Signal, StopReason, TrailStep, Wake, Work,
+    AskedBudget, ClaimedFrom, Entry, FailKind, Fence, Limits, Logged, ModelFault, Outcome, Retry,
+    Run, Seq, Signal, StopReason, TrailStep, Wake, Work,
 };
 pub use project::{LedgerLine, Row, RunStatus, project};
 pub use state::{CallState, ModelPhase, Phase, RunState};

@@ -8,7 +8,7 @@ use crate::id::{ApprovalId, ReservationId};
 use crate::label::{Label, Origin};
 use crate::message::{Message, Part, Role};
 use crate::money::{Cost, Micros, Usage};
-use crate::run::entry::{AskedBudget, Entry, Logged, Outcome, Retry, Run, Wake};
+use crate::run::entry::{AskedBudget, ClaimedFrom, Entry, Logged, Outcome, Retry, Run, Wake};
 use crate::time::Timestamp;
 use crate::tool::ToolOutcome;
 
@@ -116,14 +116,14 @@ pub fn project(run: &Run, logged: &Logged) -> Vec<Row> {
             }
             rows
         }
-        Entry::Claimed { fence, .. } => vec![
+        Entry::Claimed { fence, from, .. } => vec![
             Row::Status(RunStatus::Running),
-            Row::Event(if fence.0 <= 1 {
-                EventKind::RunStarted
-            } else {
-                EventKind::RunResumed {
-                    claims: fence.0 - 1,
-                }
+            Row::Event(match from {
+                ClaimedFrom::Queue => EventKind::RunStarted,
+                ClaimedFrom::Rest => EventKind::RunWoken,
+                ClaimedFrom::LostWorker => EventKind::RunResumed {
+                    claims: fence.0.saturating_sub(1),
+                },
             }),
         ],
         Entry::ModelAsked { budget, .. } => vec![Row::Reserve(budget.clone())],

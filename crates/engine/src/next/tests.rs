@@ -4,7 +4,7 @@ use adjutant_domain::id::{ApprovalId, MessageId, ReservationId, RunId, WorkerId}
 use adjutant_domain::message::Part;
 use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::{
-    AskedBudget, Entry, Fence, Limits, Logged, ModelFault, Seq, StopReason,
+    AskedBudget, ClaimedFrom, Entry, Fence, Limits, Logged, ModelFault, Seq, StopReason,
 };
 use adjutant_domain::tool::{ActionClass, ToolOutcome};
 use serde_json::json;
@@ -37,6 +37,7 @@ fn claimed(fence: u64) -> Entry {
     Entry::Claimed {
         worker: WorkerId::from_u128(1),
         fence: Fence(fence),
+        from: ClaimedFrom::Queue,
     }
 }
 

@@ -320,7 +320,11 @@ pub(super) fn history(world: &Snapshot) -> String {
                 Entry::ModelReplied { parts, .. } => format!("{} parts", parts.len()),
                 Entry::Finished { outcome, .. } => format!("{outcome:?}"),
                 Entry::Parked { until } => format!("{until:?}"),
-                Entry::Claimed { worker, fence } => format!("{worker} fence {}", fence.0),
+                Entry::Claimed {
+                    worker,
+                    fence,
+                    from,
+                } => format!("{worker} fence {} from {from:?}", fence.0),
                 Entry::ApprovalResolved {
                     call, choice, by, ..
                 } => format!("{call} {choice:?} by {by}"),

@@ -66,7 +66,11 @@ impl Admission {
                     return;
                 }
                 // Identifiers grow with time, so the first is the oldest.
-                let oldest = places.held.iter().next().map(|(id, held)| (*id, held.since.elapsed()));
+                let oldest = places
+                    .held
+                    .iter()
+                    .next()
+                    .map(|(id, held)| (*id, held.since.elapsed()));
                 match oldest {
                     Some((id, age)) if age >= PATIENCE => {
                         if let Some(held) = places.held.get(&id) {
@@ -85,7 +89,9 @@ impl Admission {
 
     /// Takes a place. None: this source has too many. Loopback and the socket file have only the total.
     pub(crate) fn take(self: &Arc<Self>, source: Option<IpAddr>) -> Option<Slot> {
-        let source = source.map(|ip| ip.to_canonical()).filter(|ip| !ip.is_loopback());
+        let source = source
+            .map(|ip| ip.to_canonical())
+            .filter(|ip| !ip.is_loopback());
         let mut places = self.lock();
         if let Some(ip) = source {
             let n = places.remote.entry(ip).or_default();
@@ -97,8 +103,19 @@ impl Admission {
         let id = places.next;
         places.next += 1;
         let evicted = CancellationToken::new();
-        places.held.insert(id, Held { since: Instant::now(), source, evict: evicted.clone() });
-        Some(Slot { admission: Arc::clone(self), id, evicted })
+        places.held.insert(
+            id,
+            Held {
+                since: Instant::now(),
+                source,
+                evict: evicted.clone(),
+            },
+        );
+        Some(Slot {
+            admission: Arc::clone(self),
+            id,
+            evicted,
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Places> {
@@ -108,7 +125,9 @@ impl Admission {
 
 impl Places {
     fn remove(&mut self, id: u64) {
-        let Some(held) = self.held.remove(&id) else { return };
+        let Some(held) = self.held.remove(&id) else {
+            return;
+        };
         let Some(ip) = held.source else { return };
         if let Some(n) = self.remote.get_mut(&ip) {
             *n -= 1;

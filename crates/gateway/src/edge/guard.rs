@@ -45,7 +45,11 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, code: Code, message: impl Into<String>) -> Self {
-        Self { status, fault: Fault::new(code, message), kind: None }
+        Self {
+            status,
+            fault: Fault::new(code, message),
+            kind: None,
+        }
     }
 }
 
@@ -55,7 +59,13 @@ pub(crate) fn is_liveness(method: &Method, path: &str) -> bool {
 }
 
 /// Checks everything but the credential.
-pub(crate) fn check(config: &Config, token: &Token, port: u16, source: Source, parts: &Parts) -> Result<Peer, Refusal> {
+pub(crate) fn check(
+    config: &Config,
+    token: &Token,
+    port: u16,
+    source: Source,
+    parts: &Parts,
+) -> Result<Peer, Refusal> {
     if let Source::Tcp(_) = source {
         check_host(config, parts)?;
     }
@@ -68,7 +78,11 @@ pub(crate) fn check(config: &Config, token: &Token, port: u16, source: Source, p
 fn check_host(config: &Config, parts: &Parts) -> Result<(), Refusal> {
     let refuse = || {
         let message = "this gateway does not answer to that host name";
-        Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, Code::Forbidden, message))
+        Err(Refusal::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            Code::Forbidden,
+            message,
+        ))
     };
     let mut hosts = parts.headers.get_all(header::HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
@@ -84,8 +98,13 @@ fn check_host(config: &Config, parts: &Parts) -> Result<(), Refusal> {
         return refuse();
     }
     let known = name == "localhost"
-        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip == config.bind)
-        || config.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name));
+        || name
+            .parse::<IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback() || ip == config.bind)
+        || config
+            .allowed_hosts
+            .iter()
+            .any(|allowed| allowed.eq_ignore_ascii_case(&name));
     if known { Ok(()) } else { refuse() }
 }
 
@@ -108,7 +127,11 @@ fn host_name(host: &str) -> Option<String> {
     } else {
         host
     };
-    if name.is_empty() { None } else { Some(name.to_ascii_lowercase()) }
+    if name.is_empty() {
+        None
+    } else {
+        Some(name.to_ascii_lowercase())
+    }
 }
 
 fn is_port(text: &str) -> bool {
@@ -131,15 +154,27 @@ const FORWARDING: [&str; 12] = [
 ];
 
 fn check_forwarding(config: &Config, source: Source, headers: &HeaderMap) -> Result<Peer, Refusal> {
-    let forwarded = headers
-        .keys()
-        .any(|name| name.as_str().starts_with("x-forwarded-") || FORWARDING.contains(&name.as_str()));
+    let forwarded = headers.keys().any(|name| {
+        name.as_str().starts_with("x-forwarded-") || FORWARDING.contains(&name.as_str())
+    });
     let Source::Tcp(address) = source else {
-        return if forwarded { Err(unlisted_proxy()) } else { Ok(Peer { source, counted: None, local: true }) };
+        return if forwarded {
+            Err(unlisted_proxy())
+        } else {
+            Ok(Peer {
+                source,
+                counted: None,
+                local: true,
+            })
+        };
     };
     let ip = address.ip().to_canonical();
     if !forwarded {
-        return Ok(Peer { source, counted: Some(ip), local: ip.is_loopback() });
+        return Ok(Peer {
+            source,
+            counted: Some(ip),
+            local: ip.is_loopback(),
+        });
     }
     if !config.trusted_proxies.contains(&ip) {
         return Err(unlisted_proxy());
@@ -156,32 +191,63 @@ fn check_forwarding(config: &Config, source: Source, headers: &HeaderMap) -> Res
         .iter()
         .rev()
         .map(|text| text.parse::<IpAddr>())
-        .find(|parsed| parsed.as_ref().map_or(true, |ip| !config.trusted_proxies.contains(ip)));
+        .find(|parsed| {
+            parsed
+                .as_ref()
+                .map_or(true, |ip| !config.trusted_proxies.contains(ip))
+        });
     match client {
-        Some(Ok(client)) => Ok(Peer { source, counted: Some(client.to_canonical()), local: false }),
+        Some(Ok(client)) => Ok(Peer {
+            source,
+            counted: Some(client.to_canonical()),
+            local: false,
+        }),
         Some(Err(_)) => Err(unlisted_proxy()),
-        None => Ok(Peer { source, counted: Some(ip), local: false }),
+        None => Ok(Peer {
+            source,
+            counted: Some(ip),
+            local: false,
+        }),
     }
 }
 
 fn unlisted_proxy() -> Refusal {
-    let message = "forwarding headers are accepted from the proxies in `gateway.trusted_proxies` only";
+    let message =
+        "forwarding headers are accepted from the proxies in `gateway.trusted_proxies` only";
     let mut refusal = Refusal::new(StatusCode::FORBIDDEN, Code::Forbidden, message);
     refusal.kind = Some("proxy_attribution_required");
     refusal
 }
 
 const SECRET_NAMES: [&str; 13] = [
-    "token", "access_token", "auth", "authorization", "bearer", "password", "passwd", "secret", "key", "api_key",
-    "apikey", "devicetoken", "bootstraptoken",
+    "token",
+    "access_token",
+    "auth",
+    "authorization",
+    "bearer",
+    "password",
+    "passwd",
+    "secret",
+    "key",
+    "api_key",
+    "apikey",
+    "devicetoken",
+    "bootstraptoken",
 ];
 
 /// Secrets do not belong into addresses: those end up in logs and histories.
 fn check_address(token: &Token, parts: &Parts) -> Result<(), Refusal> {
     let refuse = || {
-        tracing::warn!(path = parts.uri.path().len(), "refused a request with a secret in its address");
+        tracing::warn!(
+            path = parts.uri.path().len(),
+            "refused a request with a secret in its address"
+        );
         let message = "a secret in the address is refused; send it in the Authorization header";
-        Err(Refusal::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, message))
+        Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            Code::InvalidRequest,
+            message,
+        ))
     };
     if parts.uri.path().contains(token.expose()) {
         return refuse();
@@ -204,7 +270,9 @@ fn unescaped(text: &str) -> String {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let hex = text.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        let hex = text
+            .get(at + 1..at + 3)
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (bytes[at], hex) {
             (b'%', Some(byte)) => {
                 out.push(byte);
@@ -228,13 +296,17 @@ fn check_origin(config: &Config, port: u16, parts: &Parts) -> Result<(), Refusal
     let headers = &parts.headers;
     let browser = headers.contains_key(header::ORIGIN)
         || headers.contains_key(header::COOKIE)
-        || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"));
+        || headers
+            .keys()
+            .any(|name| name.as_str().starts_with("sec-fetch-"));
     if !browser {
         return Ok(());
     }
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let allowed = match (origins.next(), origins.next()) {
-        (Some(origin), None) => origin.to_str().is_ok_and(|origin| is_allowed(config, port, origin)),
+        (Some(origin), None) => origin
+            .to_str()
+            .is_ok_and(|origin| is_allowed(config, port, origin)),
         // Somebody typed the address: only that the gateway lives may be seen.
         (None, _) => {
             is_liveness(&parts.method, parts.uri.path()) && !headers.contains_key(header::UPGRADE)
@@ -245,14 +317,21 @@ fn check_origin(config: &Config, port: u16, parts: &Parts) -> Result<(), Refusal
         return Ok(());
     }
     let message = "origin not allowed; list it in `gateway.allowed_origins`";
-    Err(Refusal::new(StatusCode::FORBIDDEN, Code::Forbidden, message))
+    Err(Refusal::new(
+        StatusCode::FORBIDDEN,
+        Code::Forbidden,
+        message,
+    ))
 }
 
 fn is_allowed(config: &Config, port: u16, origin: &str) -> bool {
     let own = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
         .into_iter()
         .any(|base| origin.strip_prefix(base) == Some(format!(":{port}").as_str()));
-    own || config.allowed_origins.iter().any(|allowed| allowed == origin)
+    own || config
+        .allowed_origins
+        .iter()
+        .any(|allowed| allowed == origin)
 }
 
 /// Checks the bearer token. Connections over the socket file need none, and a wrong one is refused all the same.
@@ -271,7 +350,11 @@ pub(crate) fn authenticate(core: &Core, peer: &Peer, headers: &HeaderMap) -> Res
     match offered {
         None => {
             let message = "unauthorized: a bearer token is required";
-            Err(Refusal::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, message))
+            Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                Code::Unauthorized,
+                message,
+            ))
         }
         Some(text) if core.deps.token.matches(text) => Ok(()),
         Some(_) => {
@@ -283,13 +366,24 @@ pub(crate) fn authenticate(core: &Core, peer: &Peer, headers: &HeaderMap) -> Res
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().unwrap_or_default();
+    let value = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .unwrap_or_default();
     let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-    Some(if scheme.eq_ignore_ascii_case("bearer") { token.trim() } else { "" })
+    Some(if scheme.eq_ignore_ascii_case("bearer") {
+        token.trim()
+    } else {
+        ""
+    })
 }
 
 fn wrong_token() -> Refusal {
-    Refusal::new(StatusCode::UNAUTHORIZED, Code::Unauthorized, "unauthorized: gateway token mismatch")
+    Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        Code::Unauthorized,
+        "unauthorized: gateway token mismatch",
+    )
 }
 
 fn locked_out(left: std::time::Duration) -> Refusal {

@@ -15,7 +15,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_util::sync::CancellationToken;
 
 use adjutant_domain::code::Code;
-use adjutant_protocol::{Caller, Codec as _, Fault, JsonRpc, Outbound, RequestId, Role, Scopes, Surface};
+use adjutant_protocol::{
+    Caller, Codec as _, Fault, JsonRpc, Outbound, RequestId, Role, Scopes, Surface,
+};
 
 use crate::core::Core;
 use crate::edge::admission::Slot;
@@ -50,7 +52,12 @@ pub(crate) struct Connection {
 impl Connection {
     /// The credential was right: the place among the unknown is free again.
     pub(crate) fn authenticated(&self) {
-        drop(self.slot.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.slot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 }
 
@@ -71,7 +78,13 @@ impl Drop for Counted {
 }
 
 /// Serves one connection until it ends, is evicted, or becomes a WebSocket.
-pub(crate) async fn serve_connection(core: Arc<Core>, stream: Stream, source: Source, port: u16, slot: Slot) {
+pub(crate) async fn serve_connection(
+    core: Arc<Core>,
+    stream: Stream,
+    source: Source,
+    port: u16,
+    slot: Slot,
+) {
     let stop = core.stop.clone();
     let evicted = slot.evicted();
     let connection = Arc::new(Connection {
@@ -115,18 +128,33 @@ pub(crate) async fn serve_connection(core: Arc<Core>, stream: Stream, source: So
 async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     let core = &connection.core;
-    let checked = guard::check(&core.config, &core.deps.token, connection.port, connection.source, &parts);
+    let checked = guard::check(
+        &core.config,
+        &core.deps.token,
+        connection.port,
+        connection.source,
+        &parts,
+    );
     let mut answer = match checked {
         Err(refusal) => refused(&refusal),
         Ok(peer) => route(connection, peer, Request::from_parts(parts, body)).await,
     };
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     // Who has not shown a credential may ask once.
-    let unknown = connection.slot.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    let unknown = connection
+        .slot
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_some();
     if unknown && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        answer
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     answer
 }
@@ -142,10 +170,18 @@ async fn route(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
         (&Method::GET, "/metrics", false) => metrics(connection, &peer, &request),
         (&Method::POST, "/rpc", false) => rpc(connection, peer, request).await,
         (_, "/" | "/rpc" | "/healthz" | "/readyz" | "/metrics", _) => {
-            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, Code::InvalidRequest, "method not allowed");
+            let refusal = Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                Code::InvalidRequest,
+                "method not allowed",
+            );
             refused(&refusal)
         }
-        _ => refused(&Refusal::new(StatusCode::NOT_FOUND, Code::NotFound, "no such page")),
+        _ => refused(&Refusal::new(
+            StatusCode::NOT_FOUND,
+            Code::NotFound,
+            "no such page",
+        )),
     }
 }
 
@@ -162,7 +198,9 @@ fn metrics(connection: &Connection, peer: &Peer, request: &Request<Incoming>) ->
         return refused(&refusal);
     }
     connection.authenticated();
-    let mut answer = Response::new(Full::new(Bytes::from(connection.core.deps.metrics.render())));
+    let mut answer = Response::new(Full::new(Bytes::from(
+        connection.core.deps.metrics.render(),
+    )));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer
@@ -181,7 +219,11 @@ async fn rpc(connection: &Arc<Connection>, peer: Peer, request: Request<Incoming
     }
     let too_large = || {
         let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-        refused(&Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, message))
+        refused(&Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Code::TooLarge,
+            message,
+        ))
     };
     if body.size_hint().lower() > BODY_BYTES_MAX {
         return too_large();
@@ -192,7 +234,11 @@ async fn rpc(connection: &Arc<Connection>, peer: Peer, request: Request<Incoming
         Ok(Err(_)) => return too_large(),
         Err(_late) => {
             let message = "the body did not arrive in time";
-            return refused(&Refusal::new(StatusCode::REQUEST_TIMEOUT, Code::InvalidRequest, message));
+            return refused(&Refusal::new(
+                StatusCode::REQUEST_TIMEOUT,
+                Code::InvalidRequest,
+                message,
+            ));
         }
     };
     let caller = operator(connection, &peer, Surface::Http);
@@ -230,7 +276,8 @@ fn wants_websocket(request: &Request<Incoming>) -> bool {
     let has = |name, word: &str| {
         request.headers().get_all(name).iter().any(|value| {
             value.to_str().is_ok_and(|text| {
-                text.split(',').any(|part| part.trim().eq_ignore_ascii_case(word))
+                text.split(',')
+                    .any(|part| part.trim().eq_ignore_ascii_case(word))
             })
         })
     };
@@ -252,7 +299,9 @@ fn upgrade_rpc(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
 fn upgrade_frames(connection: &Arc<Connection>, peer: Peer, request: Request<Incoming>) -> Answer {
     let kept = Arc::clone(connection);
     let origin = request.headers().contains_key(header::ORIGIN);
-    switch(request, move |upgraded| socket::serve_frames(kept, peer, origin, upgraded))
+    switch(request, move |upgraded| {
+        socket::serve_frames(kept, peer, origin, upgraded)
+    })
 }
 
 fn switch<F, T>(mut request: Request<Incoming>, serve: F) -> Answer
@@ -260,14 +309,28 @@ where
     F: FnOnce(hyper::upgrade::Upgraded) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,
 {
-    let version = request.headers().get(header::SEC_WEBSOCKET_VERSION).map(HeaderValue::as_bytes);
-    let key = request.headers().get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes);
+    let version = request
+        .headers()
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .map(HeaderValue::as_bytes);
+    let key = request
+        .headers()
+        .get(header::SEC_WEBSOCKET_KEY)
+        .map(HeaderValue::as_bytes);
     let (Some(b"13"), Some(key)) = (version, key) else {
         let message = "a WebSocket needs version 13 and a key";
-        return refused(&Refusal::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, message));
+        return refused(&Refusal::new(
+            StatusCode::BAD_REQUEST,
+            Code::InvalidRequest,
+            message,
+        ));
     };
     let Ok(accept) = HeaderValue::from_str(&derive_accept_key(key)) else {
-        return refused(&Refusal::new(StatusCode::BAD_REQUEST, Code::InvalidRequest, "bad key"));
+        return refused(&Refusal::new(
+            StatusCode::BAD_REQUEST,
+            Code::InvalidRequest,
+            "bad key",
+        ));
     };
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -286,10 +349,12 @@ where
 }
 
 fn is_json(value: Option<&HeaderValue>) -> bool {
-    value.and_then(|value| value.to_str().ok()).is_some_and(|text| {
-        let kind = text.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/json")
-    })
+    value
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|text| {
+            let kind = text.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("application/json")
+        })
 }
 
 fn text(status: StatusCode, text: &'static str) -> Answer {
@@ -303,14 +368,20 @@ fn text(status: StatusCode, text: &'static str) -> Answer {
 fn json(status: StatusCode, text: String) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(text)));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     answer
 }
 
 /// A refusal as a JSON-RPC error without an id, so that every client can read it.
 fn refused(refusal: &Refusal) -> Answer {
     let id = RequestId::Null;
-    let mut body = JsonRpc.encode(Outbound::Reply { id: &id, result: Err(&refusal.fault) });
+    let mut body = JsonRpc.encode(Outbound::Reply {
+        id: &id,
+        result: Err(&refusal.fault),
+    });
     if let Some(kind) = refusal.kind {
         body = typed(&refusal.fault, kind);
     }
@@ -320,7 +391,10 @@ fn refused(refusal: &Refusal) -> Answer {
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if let Some(span) = refusal.fault.retry_after {
-        headers.insert(header::RETRY_AFTER, HeaderValue::from(span.as_secs().max(1)));
+        headers.insert(
+            header::RETRY_AFTER,
+            HeaderValue::from(span.as_secs().max(1)),
+        );
     }
     answer
 }

@@ -21,7 +21,9 @@ pub enum ListenError {
     #[error("{0}")]
     Config(#[from] Finding),
     /// Somebody else has the port.
-    #[error("port {port} on {address} is taken; stop the other program or choose another with `--port`")]
+    #[error(
+        "port {port} on {address} is taken; stop the other program or choose another with `--port`"
+    )]
     PortTaken {
         /// The port.
         port: u16,
@@ -62,9 +64,15 @@ impl Listeners {
         let io = |place: String| move |source| ListenError::Io { place, source };
         let tcp = TcpListener::bind(wanted).await.map_err(|source| {
             if source.kind() == std::io::ErrorKind::AddrInUse {
-                ListenError::PortTaken { port: config.port, address: config.bind }
+                ListenError::PortTaken {
+                    port: config.port,
+                    address: config.bind,
+                }
             } else {
-                ListenError::Io { place: wanted.to_string(), source }
+                ListenError::Io {
+                    place: wanted.to_string(),
+                    source,
+                }
             }
         })?;
         let address = tcp.local_addr().map_err(io(wanted.to_string()))?;
@@ -72,12 +80,21 @@ impl Listeners {
         {
             let path = state_dir.join(SOCKET_FILE);
             let unix = bind_socket(&path).map_err(io(path.display().to_string()))?;
-            Ok(Self { tcp, address, unix: Some(unix), socket: Some(path) })
+            Ok(Self {
+                tcp,
+                address,
+                unix: Some(unix),
+                socket: Some(path),
+            })
         }
         #[cfg(not(unix))]
         {
             let _no_socket_files_here = state_dir;
-            Ok(Self { tcp, address, socket: None })
+            Ok(Self {
+                tcp,
+                address,
+                socket: None,
+            })
         }
     }
 
@@ -154,6 +171,9 @@ fn accepted_unix(stream: tokio::net::UnixStream) -> std::io::Result<(Stream, Sou
     if peer == own || peer == 0 {
         Ok((Box::new(stream), Source::Socket))
     } else {
-        Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "another user on the socket file"))
+        Err(std::io::Error::new(
+            std::io::ErrorKind::PermissionDenied,
+            "another user on the socket file",
+        ))
     }
 }

@@ -48,12 +48,19 @@ impl Throttle {
     pub(crate) fn failed(&self, source: IpAddr, class: Class, now: Duration) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         if sources.len() >= SOURCES_MAX {
-            let oldest = sources.iter().min_by_key(|(_, record)| record.since).map(|(key, _)| *key);
+            let oldest = sources
+                .iter()
+                .min_by_key(|(_, record)| record.since)
+                .map(|(key, _)| *key);
             if let Some(oldest) = oldest {
                 sources.remove(&oldest);
             }
         }
-        let fresh = Record { failures: 0, since: now, locked_until: None };
+        let fresh = Record {
+            failures: 0,
+            since: now,
+            locked_until: None,
+        };
         let record = sources.entry((canonical(source), class)).or_insert(fresh);
         let lapsed = record.locked_until.is_some_and(|until| until <= now);
         if lapsed || record.since + WINDOW <= now && record.locked_until.is_none() {
@@ -131,7 +138,11 @@ mod tests {
         // covers: S8
         let throttle = Throttle::default();
         for n in 0..10_000u32 {
-            throttle.failed(IpAddr::V4(Ipv4Addr::from_bits(n)), Class::Shared, at(u64::from(n)));
+            throttle.failed(
+                IpAddr::V4(Ipv4Addr::from_bits(n)),
+                Class::Shared,
+                at(u64::from(n)),
+            );
         }
         let n_sources = throttle.sources.lock().map(|s| s.len()).unwrap_or_default();
         assert!(n_sources <= SOURCES_MAX);

@@ -52,12 +52,24 @@ impl RunView {
     }
 
     /// What a durable event means to frames clients.
-    pub(crate) fn event(&mut self, event: &Event, texts: &BTreeMap<MessageId, String>, now: Duration) -> Vec<Said> {
+    pub(crate) fn event(
+        &mut self,
+        event: &Event,
+        texts: &BTreeMap<MessageId, String>,
+        now: Duration,
+    ) -> Vec<Said> {
         let at = event.at;
         match &event.kind {
-            EventKind::RunStarted => vec![self.agent("lifecycle", json!({ "phase": "start", "startedAt": at }), at)],
+            EventKind::RunStarted => vec![self.agent(
+                "lifecycle",
+                json!({ "phase": "start", "startedAt": at }),
+                at,
+            )],
             EventKind::ModelReplied { message, .. } => {
-                let said = texts.get(message).map(|text| self.catch_up(text, at, now)).unwrap_or_default();
+                let said = texts
+                    .get(message)
+                    .map(|text| self.catch_up(text, at, now))
+                    .unwrap_or_default();
                 self.next_reply();
                 said
             }
@@ -66,10 +78,16 @@ impl RunView {
                 vec![]
             }
             EventKind::CallStarted { call, name, args } => {
-                let data = json!({ "phase": "start", "name": name, "toolCallId": call, "args": args });
+                let data =
+                    json!({ "phase": "start", "name": name, "toolCallId": call, "args": args });
                 vec![self.tool(data, at)]
             }
-            EventKind::CallFinished { call, name, outcome, preview } => {
+            EventKind::CallFinished {
+                call,
+                name,
+                outcome,
+                preview,
+            } => {
                 let data = json!({
                     "phase": "result", "name": name, "toolCallId": call, "isError": outcome != "done",
                     "meta": outcome, "result": { "content": [{ "type": "text", "text": preview }] },
@@ -77,16 +95,29 @@ impl RunView {
                 vec![self.tool(data, at)]
             }
             EventKind::Compacted { through } => {
-                vec![self.agent("compaction", json!({ "phase": "end", "through": through }), at)]
+                vec![self.agent(
+                    "compaction",
+                    json!({ "phase": "end", "through": through }),
+                    at,
+                )]
             }
-            EventKind::RunFinished { outcome, reason, message, .. } => {
-                let text = message.as_ref().and_then(|id| texts.get(id)).map(String::as_str);
+            EventKind::RunFinished {
+                outcome,
+                reason,
+                message,
+                ..
+            } => {
+                let text = message
+                    .as_ref()
+                    .and_then(|id| texts.get(id))
+                    .map(String::as_str);
                 self.finish(outcome, reason.as_deref(), text, at)
             }
             EventKind::SessionCreated { .. }
             | EventKind::SessionChanged { .. }
             | EventKind::SessionDeleted
             | EventKind::RunQueued { .. }
+            | EventKind::RunWoken
             | EventKind::RunResumed { .. }
             | EventKind::RunParked { .. }
             | EventKind::ModelFailed { retries: false, .. }
@@ -98,11 +129,21 @@ impl RunView {
     }
 
     /// What a live signal means. `framed`: somebody listens; otherwise only the state is kept.
-    pub(crate) fn pulse(&mut self, kind: &PulseKind, framed: bool, at: Timestamp, now: Duration) -> Vec<Said> {
+    pub(crate) fn pulse(
+        &mut self,
+        kind: &PulseKind,
+        framed: bool,
+        at: Timestamp,
+        now: Duration,
+    ) -> Vec<Said> {
         match kind {
             PulseKind::Text(delta) => {
                 self.grow(delta);
-                if framed { self.spoken(delta, at, now) } else { vec![] }
+                if framed {
+                    self.spoken(delta, at, now)
+                } else {
+                    vec![]
+                }
             }
             PulseKind::Thinking(delta) => {
                 if self.thinking.len() + delta.len() <= TEXT_BYTES_MAX {
@@ -122,7 +163,11 @@ impl RunView {
                 let data = json!({
                     "phase": "update", "name": "", "toolCallId": call, "partialResult": text.as_ref(),
                 });
-                if framed { vec![self.tool(data, at)] } else { vec![] }
+                if framed {
+                    vec![self.tool(data, at)]
+                } else {
+                    vec![]
+                }
             }
         }
     }
@@ -135,8 +180,15 @@ impl RunView {
 
     /// More words: always an agent event, and a chat delta when the last one is long enough ago.
     fn spoken(&mut self, delta: &str, at: Timestamp, now: Duration) -> Vec<Said> {
-        let mut said = vec![self.agent("assistant", json!({ "text": self.text, "delta": delta }), at)];
-        let due = self.chat.said_at.is_none_or(|last| now.saturating_sub(last) >= CHAT_DELTA_EVERY);
+        let mut said = vec![self.agent(
+            "assistant",
+            json!({ "text": self.text, "delta": delta }),
+            at,
+        )];
+        let due = self
+            .chat
+            .said_at
+            .is_none_or(|last| now.saturating_sub(last) >= CHAT_DELTA_EVERY);
         if due {
             said.push(self.chat_delta(at, now));
         }
@@ -187,33 +239,57 @@ impl RunView {
     fn void(&mut self) {
         self.text.clear();
         self.thinking.clear();
-        self.chat = Chat { replace: true, ..Chat::default() };
+        self.chat = Chat {
+            replace: true,
+            ..Chat::default()
+        };
     }
 
-    fn finish(&mut self, outcome: &str, reason: Option<&str>, text: Option<&str>, at: Timestamp) -> Vec<Said> {
+    fn finish(
+        &mut self,
+        outcome: &str,
+        reason: Option<&str>,
+        text: Option<&str>,
+        at: Timestamp,
+    ) -> Vec<Said> {
         let partial = std::mem::take(&mut self.text);
         match outcome {
             "done" => {
                 let end = self.agent("lifecycle", json!({ "phase": "end", "endedAt": at }), at);
                 let mut data = json!({ "state": "final" });
                 let whole = text.unwrap_or(&partial);
-                if !whole.is_empty() && let Some(members) = data.as_object_mut() {
+                if !whole.is_empty()
+                    && let Some(members) = data.as_object_mut()
+                {
                     members.insert("message".to_owned(), assistant(whole, at));
                 }
                 vec![end, self.chat(data, false)]
             }
             "cancelled" => {
-                let end = self.agent("lifecycle", json!({ "phase": "end", "endedAt": at, "aborted": true }), at);
+                let end = self.agent(
+                    "lifecycle",
+                    json!({ "phase": "end", "endedAt": at, "aborted": true }),
+                    at,
+                );
                 let mut data = json!({ "state": "aborted", "stopReason": "rpc" });
-                if !partial.is_empty() && let Some(members) = data.as_object_mut() {
+                if !partial.is_empty()
+                    && let Some(members) = data.as_object_mut()
+                {
                     members.insert("message".to_owned(), assistant(&partial, at));
                 }
                 vec![end, self.chat(data, false)]
             }
             _ => {
                 let error = reason.unwrap_or("the run failed");
-                let end = self.agent("lifecycle", json!({ "phase": "error", "error": error, "endedAt": at }), at);
-                vec![end, self.chat(json!({ "state": "error", "errorMessage": error }), false)]
+                let end = self.agent(
+                    "lifecycle",
+                    json!({ "phase": "error", "error": error, "endedAt": at }),
+                    at,
+                );
+                vec![
+                    end,
+                    self.chat(json!({ "state": "error", "errorMessage": error }), false),
+                ]
             }
         }
     }
@@ -223,7 +299,12 @@ impl RunView {
         let payload = json!({
             "runId": self.name, "sessionKey": self.session, "stream": stream, "data": data, "seq": self.seq, "ts": at,
         });
-        Said { name: "agent", payload: raw(&payload), tool: stream == "tool", droppable: false }
+        Said {
+            name: "agent",
+            payload: raw(&payload),
+            tool: stream == "tool",
+            droppable: false,
+        }
     }
 
     fn tool(&mut self, data: Value, at: Timestamp) -> Said {
@@ -232,11 +313,17 @@ impl RunView {
 
     /// A chat event carries the number of the agent event before it.
     fn chat(&self, data: Value, droppable: bool) -> Said {
-        let mut payload = json!({ "runId": self.name, "sessionKey": self.session, "seq": self.seq });
+        let mut payload =
+            json!({ "runId": self.name, "sessionKey": self.session, "seq": self.seq });
         if let (Some(members), Value::Object(data)) = (payload.as_object_mut(), data) {
             members.extend(data);
         }
-        Said { name: "chat", payload: raw(&payload), tool: false, droppable }
+        Said {
+            name: "chat",
+            payload: raw(&payload),
+            tool: false,
+            droppable,
+        }
     }
 }
 

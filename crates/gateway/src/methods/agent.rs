@@ -8,8 +8,8 @@ use adjutant_domain::money::Micros;
 use adjutant_domain::run::{Outcome, RunStatus, Work};
 use adjutant_ports::store::{Accepted, CapScope, RunInfo, Spend};
 use adjutant_protocol::methods::agent::{
-    AgentMeta, AgentMetaInner, AgentParams, AgentPayload, AgentReply, AgentResult, AgentRun, AgentStatus, AgentWait,
-    AgentWaitParams, AgentWaited, RunPhase, WaitStatus,
+    AgentMeta, AgentMetaInner, AgentParams, AgentPayload, AgentReply, AgentResult, AgentRun,
+    AgentStatus, AgentWait, AgentWaitParams, AgentWaited, RunPhase, WaitStatus,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
@@ -31,9 +31,13 @@ impl Handle<AgentRun> for Core {
         Self::agrees("agent", &key, params.agent_id.as_deref())?;
         refuse_attachments("agent", params.attachments.as_deref())?;
         refuse_delivery(params.deliver)?;
-        let filled = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
+        let filled =
+            |text: &Option<String>| text.as_deref().is_some_and(|text| !text.trim().is_empty());
         if filled(&params.extra_system_prompt) {
-            return Err(Fault::params("agent", "instructions belong to the agent; edit it instead"));
+            return Err(Fault::params(
+                "agent",
+                "instructions belong to the agent; edit it instead",
+            ));
         }
         if filled(&params.spawned_by) {
             return Err(Fault::params("agent", "runs cannot start each other"));
@@ -71,8 +75,15 @@ impl Handle<AgentRun> for Core {
 }
 
 impl Handle<AgentWait> for Core {
-    async fn handle(&self, _caller: &Caller, params: AgentWaitParams) -> Result<AgentWaited, Fault> {
-        let timeout = params.timeout_ms.map_or(Duration::from_secs(30), Duration::from_millis).min(WAIT_MAX);
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: AgentWaitParams,
+    ) -> Result<AgentWaited, Fault> {
+        let timeout = params
+            .timeout_ms
+            .map_or(Duration::from_secs(30), Duration::from_millis)
+            .min(WAIT_MAX);
         let Some(info) = self.deps.store.run(self.owner(), &params.run_id).await? else {
             return Ok(unknown(params.run_id));
         };
@@ -121,10 +132,17 @@ impl Core {
     }
 
     /// The second answer of `agent`, for frames.
-    pub(crate) async fn agent_end(&self, _owner: &OwnerId, name: &str) -> Result<AgentReply, Fault> {
+    pub(crate) async fn agent_end(
+        &self,
+        _owner: &OwnerId,
+        name: &str,
+    ) -> Result<AgentReply, Fault> {
         let info = self.await_end(&self.run_info(name).await?).await?;
         if !wire::phase(&info.status).is_final() {
-            return Err(Fault::new(Code::Unavailable, "the gateway stops; the run goes on"));
+            return Err(Fault::new(
+                Code::Unavailable,
+                "the gateway stops; the run goes on",
+            ));
         }
         self.ended(&info).await
     }
@@ -133,12 +151,25 @@ impl Core {
         let spend = self.run_spend(info).await?;
         let text = self.final_text(info).await?;
         let failed = wire::error(&info.status);
-        let status = if failed.is_some() { AgentStatus::Error } else { AgentStatus::Ok };
+        let status = if failed.is_some() {
+            AgentStatus::Error
+        } else {
+            AgentStatus::Ok
+        };
         let agent = self.deps.store.agent(self.owner(), &info.run.agent).await?;
-        let session = self.deps.store.session(self.owner(), &info.run.session_key).await?;
+        let session = self
+            .deps
+            .store
+            .session(self.owner(), &info.run.session_key)
+            .await?;
         let route = session
             .and_then(|session| session.model)
-            .unwrap_or_else(|| agent.map_or_else(|| self.deps.models.default_route(), |agent| self.route_of(&agent)));
+            .unwrap_or_else(|| {
+                agent.map_or_else(
+                    || self.deps.models.default_route(),
+                    |agent| self.route_of(&agent),
+                )
+            });
         let (provider, model) = route.split_once('/').unwrap_or((&route, ""));
         let began = info.started_at.unwrap_or(info.accepted_at);
         let took = info.finished_at.unwrap_or(began).since(began);
@@ -152,7 +183,13 @@ impl Core {
                 cost_micros: known_cost(&spend),
             },
         };
-        let payloads = text.map(|text| AgentPayload { text, media_url: None }).into_iter().collect();
+        let payloads = text
+            .map(|text| AgentPayload {
+                text,
+                media_url: None,
+            })
+            .into_iter()
+            .collect();
         Ok(AgentReply {
             run_id: info.run.name(),
             status,
@@ -169,14 +206,22 @@ impl Core {
         let status = match state {
             RunPhase::Done => WaitStatus::Ok,
             RunPhase::Failed | RunPhase::Cancelled => WaitStatus::Error,
-            RunPhase::Queued | RunPhase::Running | RunPhase::WaitingApproval | RunPhase::Unknown => {
-                WaitStatus::Timeout
-            }
+            RunPhase::Queued
+            | RunPhase::Running
+            | RunPhase::WaitingApproval
+            | RunPhase::Unknown => WaitStatus::Timeout,
         };
         let spend = self.run_spend(info).await?;
         let approvals = if state == RunPhase::WaitingApproval {
-            let open = self.deps.store.approvals(self.owner(), true, APPROVALS_MAX).await?;
-            open.into_iter().filter(|approval| approval.run == info.run.id).map(|approval| approval.id).collect()
+            let open = self
+                .deps
+                .store
+                .approvals(self.owner(), true, APPROVALS_MAX)
+                .await?;
+            open.into_iter()
+                .filter(|approval| approval.run == info.run.id)
+                .map(|approval| approval.id)
+                .collect()
         } else {
             Vec::new()
         };
@@ -202,7 +247,10 @@ impl Core {
     }
 
     async fn final_text(&self, info: &RunInfo) -> Result<Option<String>, Fault> {
-        let RunStatus::Finished { outcome: Outcome::Done { message: Some(id) } } = &info.status else {
+        let RunStatus::Finished {
+            outcome: Outcome::Done { message: Some(id) },
+        } = &info.status
+        else {
             return Ok(None);
         };
         let message = self.deps.store.message(self.owner(), *id).await?;
@@ -216,7 +264,9 @@ impl Core {
     /// Which session `agent` means: its key, else a session with this identifier, else the agent's main one.
     async fn agent_key(&self, params: &AgentParams) -> Result<SessionKey, Fault> {
         let named = params.agent_id.as_deref().map(AgentId::parse).transpose();
-        let agent = named.map_err(|e| Fault::params("agent", e))?.unwrap_or_else(|| self.deps.default_agent.clone());
+        let agent = named
+            .map_err(|e| Fault::params("agent", e))?
+            .unwrap_or_else(|| self.deps.default_agent.clone());
         if let Some(text) = &params.session_key {
             return SessionKey::resolve(text, &agent).map_err(|e| Fault::params("agent", e));
         }
@@ -228,12 +278,17 @@ impl Core {
         {
             return Ok(session.key);
         }
-        SessionKey::resolve(&format!("explicit:{id}"), &agent).map_err(|e| Fault::params("agent", e))
+        SessionKey::resolve(&format!("explicit:{id}"), &agent)
+            .map_err(|e| Fault::params("agent", e))
     }
 }
 
 /// What is known of the cost; none when no call had a price.
 fn known_cost(spend: &Spend) -> Option<Micros> {
     let nothing_known = spend.unpriced > 0 && spend.used_micros == Micros::ZERO;
-    if nothing_known { None } else { Some(spend.used_micros) }
+    if nothing_known {
+        None
+    } else {
+        Some(spend.used_micros)
+    }
 }

@@ -3,9 +3,9 @@
 use adjutant_domain::agent::{Agent, AgentLimits, TrustLevel};
 use adjutant_domain::code::Code;
 use adjutant_protocol::methods::agents::{
-    AgentDeleted, AgentIdParams, AgentModel, AgentRow, AgentShown, AgentSpec, AgentsCreate, AgentsCreateParams,
-    AgentsDelete, AgentsDeleteParams, AgentsGet, AgentsList, AgentsPage, AgentsTrust, AgentsTrustParams, AgentsUpdate,
-    AgentsUpdateParams, SessionScope,
+    AgentDeleted, AgentIdParams, AgentModel, AgentRow, AgentShown, AgentSpec, AgentsCreate,
+    AgentsCreateParams, AgentsDelete, AgentsDeleteParams, AgentsGet, AgentsList, AgentsPage,
+    AgentsTrust, AgentsTrustParams, AgentsUpdate, AgentsUpdateParams, SessionScope,
 };
 use adjutant_protocol::methods::common::NoParams;
 use adjutant_protocol::{Caller, Fault, Handle};
@@ -24,7 +24,9 @@ impl Handle<AgentsList> for Core {
             id: agent.name.clone(),
             name: Some(agent.display_name.clone()),
             description: agent.description.clone(),
-            model: AgentModel { primary: self.route_of(agent) },
+            model: AgentModel {
+                primary: self.route_of(agent),
+            },
             trust_level: agent.trust_level,
         });
         Ok(AgentsPage {
@@ -43,37 +45,81 @@ impl Handle<AgentsGet> for Core {
 }
 
 impl Handle<AgentsCreate> for Core {
-    async fn handle(&self, caller: &Caller, params: AgentsCreateParams) -> Result<AgentShown, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: AgentsCreateParams,
+    ) -> Result<AgentShown, Fault> {
         let spec = params.agent;
         let level = spec.trust_level.unwrap_or(TrustLevel::L1);
-        let agent = self.defined("agents.create", spec, level, &AgentLimits::default()).await?;
-        if self.deps.store.agent(self.owner(), &agent.name).await?.is_some() {
-            return Err(Fault::new(Code::Conflict, format!("there is already an agent `{}`", agent.name)));
+        let agent = self
+            .defined("agents.create", spec, level, &AgentLimits::default())
+            .await?;
+        if self
+            .deps
+            .store
+            .agent(self.owner(), &agent.name)
+            .await?
+            .is_some()
+        {
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("there is already an agent `{}`", agent.name),
+            ));
         }
         self.put(caller, "agent.create", agent, None).await
     }
 }
 
 impl Handle<AgentsUpdate> for Core {
-    async fn handle(&self, caller: &Caller, params: AgentsUpdateParams) -> Result<AgentShown, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: AgentsUpdateParams,
+    ) -> Result<AgentShown, Fault> {
         let old = self.agent(&params.agent.name).await?;
-        if params.agent.trust_level.is_some_and(|level| level != old.trust_level) {
+        if params
+            .agent
+            .trust_level
+            .is_some_and(|level| level != old.trust_level)
+        {
             let reason = "the trust level changes only through agents.trust";
             return Err(Fault::params("agents.update", reason));
         }
-        let mut agent = self.defined("agents.update", params.agent, old.trust_level, &AgentLimits::default()).await?;
+        let mut agent = self
+            .defined(
+                "agents.update",
+                params.agent,
+                old.trust_level,
+                &AgentLimits::default(),
+            )
+            .await?;
         agent.revision = old.revision;
-        self.put(caller, "agent.update", agent, Some(params.revision.unwrap_or(old.revision))).await
+        self.put(
+            caller,
+            "agent.update",
+            agent,
+            Some(params.revision.unwrap_or(old.revision)),
+        )
+        .await
     }
 }
 
 impl Handle<AgentsDelete> for Core {
-    async fn handle(&self, caller: &Caller, params: AgentsDeleteParams) -> Result<AgentDeleted, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: AgentsDeleteParams,
+    ) -> Result<AgentDeleted, Fault> {
         let name = &params.agent_id;
         if *name == self.deps.default_agent {
-            return Err(Fault::new(Code::Conflict, format!("`{name}` is the default agent and cannot be removed")));
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("`{name}` is the default agent and cannot be removed"),
+            ));
         }
-        self.audit(caller, "agent.delete", name.as_str(), serde_json::json!({})).await?;
+        self.audit(caller, "agent.delete", name.as_str(), serde_json::json!({}))
+            .await?;
         let deleted = self.deps.store.delete_agent(self.owner(), name).await?;
         if deleted {
             self.changed("agent", name.as_str()).await?;
@@ -83,12 +129,20 @@ impl Handle<AgentsDelete> for Core {
 }
 
 impl Handle<AgentsTrust> for Core {
-    async fn handle(&self, caller: &Caller, params: AgentsTrustParams) -> Result<AgentShown, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: AgentsTrustParams,
+    ) -> Result<AgentShown, Fault> {
         let old = self.agent(&params.agent_id).await?;
-        let agent = Agent { trust_level: params.level, ..(*old).clone() };
+        let agent = Agent {
+            trust_level: params.level,
+            ..(*old).clone()
+        };
         check("agents.trust", &agent)?;
         let detail = serde_json::json!({ "from": old.trust_level, "to": params.level });
-        self.audit(caller, "agent.trust", params.agent_id.as_str(), detail).await?;
+        self.audit(caller, "agent.trust", params.agent_id.as_str(), detail)
+            .await?;
         let stored = self.deps.store.put_agent(agent, Some(old.revision)).await?;
         self.changed("agent", params.agent_id.as_str()).await?;
         Ok(AgentShown::from(&stored))
@@ -129,7 +183,9 @@ impl Core {
         };
         let agent = Agent {
             owner: self.owner().clone(),
-            display_name: spec.display_name.unwrap_or_else(|| spec.name.as_str().to_owned()),
+            display_name: spec
+                .display_name
+                .unwrap_or_else(|| spec.name.as_str().to_owned()),
             name: spec.name,
             description: spec.description,
             provider: spec.provider,
@@ -160,13 +216,18 @@ impl Core {
     }
 
     async fn check_tools(&self, method: &str, agent: &Agent) -> Result<(), Fault> {
-        let Some(names) = &agent.tools else { return Ok(()) };
+        let Some(names) = &agent.tools else {
+            return Ok(());
+        };
         let known = self.deps.store.tools().await?;
         // Before the first worker has announced its tools, nothing is known and nothing can be checked.
         if known.is_empty() {
             return Ok(());
         }
-        match names.iter().find(|name| known.iter().all(|tool| tool.name != **name)) {
+        match names
+            .iter()
+            .find(|name| known.iter().all(|tool| tool.name != **name))
+        {
             None => Ok(()),
             Some(name) => Err(Fault::params(method, format!("there is no tool `{name}`"))),
         }
@@ -180,7 +241,10 @@ impl Core {
         #[cfg(unix)]
         builder.mode(0o700);
         builder.create(&path).await.map_err(|e| {
-            Fault::new(Code::Unavailable, format!("the workspace {} cannot be made: {e}", path.display()))
+            Fault::new(
+                Code::Unavailable,
+                format!("the workspace {} cannot be made: {e}", path.display()),
+            )
         })?;
         Ok(path.display().to_string())
     }
@@ -209,7 +273,9 @@ fn check(method: &str, agent: &Agent) -> Result<(), Fault> {
         return refuse("the approval policy `auto` needs trust level 5".to_owned());
     }
     if agent.system_prompt.len() > PROMPT_BYTES_MAX {
-        return refuse(format!("the system prompt is larger than {PROMPT_BYTES_MAX} bytes"));
+        return refuse(format!(
+            "the system prompt is larger than {PROMPT_BYTES_MAX} bytes"
+        ));
     }
     let lists = [
         Some(&agent.fallbacks),
@@ -217,14 +283,24 @@ fn check(method: &str, agent: &Agent) -> Result<(), Fault> {
         Some(&agent.allowed_dirs),
         Some(&agent.vault_grants),
     ];
-    if lists.into_iter().flatten().any(|list| list.len() > LIST_MAX) {
+    if lists
+        .into_iter()
+        .flatten()
+        .any(|list| list.len() > LIST_MAX)
+    {
         return refuse(format!("a list has more than {LIST_MAX} items"));
     }
     if !std::path::Path::new(&agent.workspace).is_absolute() {
         return refuse("the workspace must be an absolute path".to_owned());
     }
-    if let Some(dir) = agent.allowed_dirs.iter().find(|dir| !std::path::Path::new(dir).is_absolute()) {
-        return refuse(format!("the allowed folder `{dir}` must be an absolute path"));
+    if let Some(dir) = agent
+        .allowed_dirs
+        .iter()
+        .find(|dir| !std::path::Path::new(dir).is_absolute())
+    {
+        return refuse(format!(
+            "the allowed folder `{dir}` must be an absolute path"
+        ));
     }
     if agent.limits.max_steps == 0 || agent.limits.max_output_tokens == 0 {
         return refuse("limits must be greater than zero".to_owned());

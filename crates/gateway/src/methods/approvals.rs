@@ -7,9 +7,10 @@ use adjutant_domain::code::Code;
 use adjutant_domain::id::ApprovalId;
 use adjutant_domain::time::Span;
 use adjutant_protocol::methods::approvals::{
-    ApprovalIdParams, ApprovalShown, ApprovalsGet, ApprovalsHistory, ApprovalsList, ApprovalsListParams, ApprovalsPage,
-    ApprovalsResolve, ApprovalsResolveParams, ApprovalsRulesList, ApprovalsRulesRemove, Decision, RuleRemoved,
-    RulesListParams, RulesPage, RulesRemoveParams,
+    ApprovalIdParams, ApprovalShown, ApprovalsGet, ApprovalsHistory, ApprovalsList,
+    ApprovalsListParams, ApprovalsPage, ApprovalsResolve, ApprovalsResolveParams,
+    ApprovalsRulesList, ApprovalsRulesRemove, Decision, RuleRemoved, RulesListParams, RulesPage,
+    RulesRemoveParams,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
@@ -22,7 +23,11 @@ const SHORT_ID_MIN: usize = 6;
 const FOR_MS_MAX: u64 = 366 * 24 * 3_600 * 1_000;
 
 impl Handle<ApprovalsList> for Core {
-    async fn handle(&self, _caller: &Caller, params: ApprovalsListParams) -> Result<ApprovalsPage, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ApprovalsListParams,
+    ) -> Result<ApprovalsPage, Fault> {
         let limit = page(params.limit, 100, PAGE_MAX);
         let now = self.now();
         let mut approvals = self.deps.store.approvals(self.owner(), true, limit).await?;
@@ -33,42 +38,82 @@ impl Handle<ApprovalsList> for Core {
 }
 
 impl Handle<ApprovalsHistory> for Core {
-    async fn handle(&self, _caller: &Caller, params: ApprovalsListParams) -> Result<ApprovalsPage, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ApprovalsListParams,
+    ) -> Result<ApprovalsPage, Fault> {
         let limit = page(params.limit, 100, PAGE_MAX);
-        Ok(ApprovalsPage { approvals: self.deps.store.approvals(self.owner(), false, limit).await? })
+        Ok(ApprovalsPage {
+            approvals: self
+                .deps
+                .store
+                .approvals(self.owner(), false, limit)
+                .await?,
+        })
     }
 }
 
 impl Handle<ApprovalsGet> for Core {
-    async fn handle(&self, _caller: &Caller, params: ApprovalIdParams) -> Result<ApprovalShown, Fault> {
-        Ok(ApprovalShown { approval: self.question("approvals.get", &params.id).await? })
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ApprovalIdParams,
+    ) -> Result<ApprovalShown, Fault> {
+        Ok(ApprovalShown {
+            approval: self.question("approvals.get", &params.id).await?,
+        })
     }
 }
 
 impl Handle<ApprovalsResolve> for Core {
-    async fn handle(&self, caller: &Caller, params: ApprovalsResolveParams) -> Result<ApprovalShown, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: ApprovalsResolveParams,
+    ) -> Result<ApprovalShown, Fault> {
         let choice = choice(&params)?;
         let question = self.question("approvals.resolve", &params.id).await?;
         if question.state == ApprovalState::Open && question.expires_at <= self.now() {
-            return Err(Fault::new(Code::Expired, "nobody answered in time, which is a no"));
+            return Err(Fault::new(
+                Code::Expired,
+                "nobody answered in time, which is a no",
+            ));
         }
         let store = &self.deps.store;
-        let approval = store.resolve_approval(self.owner(), question.id, choice, &caller.name()).await?;
+        let approval = store
+            .resolve_approval(self.owner(), question.id, choice, &caller.name())
+            .await?;
         Ok(ApprovalShown { approval })
     }
 }
 
 impl Handle<ApprovalsRulesList> for Core {
     async fn handle(&self, _caller: &Caller, params: RulesListParams) -> Result<RulesPage, Fault> {
-        Ok(RulesPage { rules: self.deps.store.grants(self.owner(), params.agent_id.as_ref()).await? })
+        Ok(RulesPage {
+            rules: self
+                .deps
+                .store
+                .grants(self.owner(), params.agent_id.as_ref())
+                .await?,
+        })
     }
 }
 
 impl Handle<ApprovalsRulesRemove> for Core {
-    async fn handle(&self, caller: &Caller, params: RulesRemoveParams) -> Result<RuleRemoved, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: RulesRemoveParams,
+    ) -> Result<RuleRemoved, Fault> {
         let id = params.id.to_string();
-        self.audit(caller, "grant.revoke", &id, serde_json::json!({})).await?;
-        let removed = self.deps.store.revoke_grant(self.owner(), params.id).await?;
+        self.audit(caller, "grant.revoke", &id, serde_json::json!({}))
+            .await?;
+        let removed = self
+            .deps
+            .store
+            .revoke_grant(self.owner(), params.id)
+            .await?;
         if removed {
             self.changed("grant", &id).await?;
         }
@@ -85,15 +130,22 @@ impl Core {
             return found.ok_or_else(|| Fault::not_found("approval", id));
         }
         if id.len() < SHORT_ID_MIN || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-            let reason = format!("`id` must be an approval id or at least {SHORT_ID_MIN} characters of its end");
+            let reason = format!(
+                "`id` must be an approval id or at least {SHORT_ID_MIN} characters of its end"
+            );
             return Err(Fault::params(method, reason));
         }
         let end = id.to_ascii_uppercase();
         let open = store.approvals(self.owner(), true, PAGE_MAX).await?;
-        let mut found = open.into_iter().filter(|approval| approval.id.to_string().ends_with(&end));
+        let mut found = open
+            .into_iter()
+            .filter(|approval| approval.id.to_string().ends_with(&end));
         match (found.next(), found.next()) {
             (Some(approval), None) => Ok(approval),
-            (Some(_), Some(_)) => Err(Fault::new(Code::Conflict, format!("`{id}` fits several open questions"))),
+            (Some(_), Some(_)) => Err(Fault::new(
+                Code::Conflict,
+                format!("`{id}` fits several open questions"),
+            )),
             (None, _) => Err(Fault::not_found("open approval", id)),
         }
     }
@@ -102,9 +154,9 @@ impl Core {
 fn choice(params: &ApprovalsResolveParams) -> Result<Choice, Fault> {
     let refuse = |reason: &str| Err(Fault::params("approvals.resolve", reason));
     match (params.decision, params.for_ms) {
-        (Decision::For, Some(ms)) if (1..=FOR_MS_MAX).contains(&ms) => {
-            Ok(Choice::For { span: Span::from(Duration::from_millis(ms)) })
-        }
+        (Decision::For, Some(ms)) if (1..=FOR_MS_MAX).contains(&ms) => Ok(Choice::For {
+            span: Span::from(Duration::from_millis(ms)),
+        }),
         (Decision::For, Some(_)) => refuse("`forMs` must be between 1 and a year"),
         (Decision::For, None) => refuse("`for` needs `forMs`"),
         (_, Some(_)) => refuse("`forMs` goes with the decision `for` only"),

@@ -5,9 +5,9 @@ use adjutant_domain::id::AgentId;
 use adjutant_domain::money::Micros;
 use adjutant_ports::store::{CapScope, GroupBy, Spend};
 use adjutant_protocol::methods::budget::{
-    BudgetLevel, BudgetLimitsGet, BudgetLimitsSet, BudgetReport, BudgetScope, BudgetStatus, BudgetStatusParams,
-    BudgetUsage, BudgetUsageParams, BudgetUsed, BudgetWindow, LimitsGetParams, LimitsSetParams, LimitsShown, UsageGroup,
-    UsageRow,
+    BudgetLevel, BudgetLimitsGet, BudgetLimitsSet, BudgetReport, BudgetScope, BudgetStatus,
+    BudgetStatusParams, BudgetUsage, BudgetUsageParams, BudgetUsed, BudgetWindow, LimitsGetParams,
+    LimitsSetParams, LimitsShown, UsageGroup, UsageRow,
 };
 use adjutant_protocol::methods::common::Spent;
 use adjutant_protocol::{Caller, Fault, Handle};
@@ -16,8 +16,16 @@ use crate::core::Core;
 use crate::wire;
 
 impl Handle<BudgetStatus> for Core {
-    async fn handle(&self, _caller: &Caller, params: BudgetStatusParams) -> Result<BudgetReport, Fault> {
-        let key = params.session_key.as_deref().map(|text| self.key("budget.status", text)).transpose()?;
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: BudgetStatusParams,
+    ) -> Result<BudgetReport, Fault> {
+        let key = params
+            .session_key
+            .as_deref()
+            .map(|text| self.key("budget.status", text))
+            .transpose()?;
         let run = match &params.run_id {
             None => None,
             Some(name) => Some(self.run_info(name).await?.run),
@@ -31,30 +39,58 @@ impl Handle<BudgetStatus> for Core {
         let mut scopes = Vec::new();
         if let Some(run) = run {
             let name = run.name();
-            scopes.push(self.window(CapScope::Run { run: run.id }, name, limits.run_micros).await?);
+            scopes.push(
+                self.window(CapScope::Run { run: run.id }, name, limits.run_micros)
+                    .await?,
+            );
         }
         if let Some(key) = key {
             let session = self.session(&key).await?;
-            let scope = CapScope::Session { session: session.id };
-            scopes.push(self.window(scope, key.as_str().to_owned(), limits.session_micros).await?);
+            let scope = CapScope::Session {
+                session: session.id,
+            };
+            scopes.push(
+                self.window(scope, key.as_str().to_owned(), limits.session_micros)
+                    .await?,
+            );
         }
         let day = self.deps.clock.local_day();
-        let today = self.window(CapScope::Day { day: day.clone() }, day, limits.day_micros).await?;
-        let (calls, unpriced, tokens) = (today.spent.calls, today.spent.unpriced, today.spent.usage);
+        let today = self
+            .window(CapScope::Day { day: day.clone() }, day, limits.day_micros)
+            .await?;
+        let (calls, unpriced, tokens) =
+            (today.spent.calls, today.spent.unpriced, today.spent.usage);
         scopes.push(today);
-        let overall = scopes.iter().map(|window| window.level).max().unwrap_or(BudgetLevel::Ok);
-        Ok(BudgetReport { overall, scopes, calls, unpriced, tokens })
+        let overall = scopes
+            .iter()
+            .map(|window| window.level)
+            .max()
+            .unwrap_or(BudgetLevel::Ok);
+        Ok(BudgetReport {
+            overall,
+            scopes,
+            calls,
+            unpriced,
+            tokens,
+        })
     }
 }
 
 impl Handle<BudgetUsage> for Core {
-    async fn handle(&self, _caller: &Caller, params: BudgetUsageParams) -> Result<BudgetUsed, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: BudgetUsageParams,
+    ) -> Result<BudgetUsed, Fault> {
         let today = self.deps.clock.local_day();
         let from = params.from.unwrap_or_else(|| today.clone());
         let to = params.to.unwrap_or(today);
         for day in [&from, &to] {
             if !is_day(day) {
-                return Err(Fault::params("budget.usage", "days are written as YYYY-MM-DD"));
+                return Err(Fault::params(
+                    "budget.usage",
+                    "days are written as YYYY-MM-DD",
+                ));
             }
         }
         if to < from {
@@ -72,13 +108,29 @@ impl Handle<BudgetUsage> for Core {
         for (_, spend) in &costs {
             add(&mut total, spend);
         }
-        let rows = costs.into_iter().map(|(group, spend)| UsageRow { group, spent: wire::spent(&spend) }).collect();
-        Ok(BudgetUsed { from, to, group_by: params.group_by, rows, total })
+        let rows = costs
+            .into_iter()
+            .map(|(group, spend)| UsageRow {
+                group,
+                spent: wire::spent(&spend),
+            })
+            .collect();
+        Ok(BudgetUsed {
+            from,
+            to,
+            group_by: params.group_by,
+            rows,
+            total,
+        })
     }
 }
 
 impl Handle<BudgetLimitsGet> for Core {
-    async fn handle(&self, _caller: &Caller, params: LimitsGetParams) -> Result<LimitsShown, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: LimitsGetParams,
+    ) -> Result<LimitsShown, Fault> {
         let agent = self.capped(params.agent_id).await?;
         Ok(self.shown(&agent))
     }
@@ -94,9 +146,21 @@ impl Handle<BudgetLimitsSet> for Core {
             BudgetScope::Day => (&mut budget.day_micros, "day"),
         };
         let before = std::mem::replace(cap, params.limit_micros);
-        let detail = serde_json::json!({ "scope": word, "from": before, "to": params.limit_micros });
-        self.audit(caller, "budget.limit", old.name.as_str(), detail).await?;
-        let stored = self.deps.store.put_agent(Agent { budget, ..old.clone() }, Some(old.revision)).await?;
+        let detail =
+            serde_json::json!({ "scope": word, "from": before, "to": params.limit_micros });
+        self.audit(caller, "budget.limit", old.name.as_str(), detail)
+            .await?;
+        let stored = self
+            .deps
+            .store
+            .put_agent(
+                Agent {
+                    budget,
+                    ..old.clone()
+                },
+                Some(old.revision),
+            )
+            .await?;
         self.changed("budget", old.name.as_str()).await?;
         Ok(self.shown(&stored))
     }
@@ -116,7 +180,12 @@ impl Core {
         }
     }
 
-    async fn window(&self, scope: CapScope, key: String, limit: Option<Micros>) -> Result<BudgetWindow, Fault> {
+    async fn window(
+        &self,
+        scope: CapScope,
+        key: String,
+        limit: Option<Micros>,
+    ) -> Result<BudgetWindow, Fault> {
         let spend = self.deps.store.spend(self.owner(), &scope).await?;
         let taken = spend.used_micros + spend.reserved_micros;
         let level = match limit {
@@ -134,7 +203,9 @@ impl Core {
             key,
             level,
             limit_micros: limit,
-            percent: limit.filter(|limit| *limit > Micros::ZERO).map(|limit| share(taken, limit)),
+            percent: limit
+                .filter(|limit| *limit > Micros::ZERO)
+                .map(|limit| share(taken, limit)),
             spent: wire::spent(&spend),
         })
     }
@@ -156,5 +227,11 @@ fn add(total: &mut Spent, spend: &Spend) {
 
 fn is_day(text: &str) -> bool {
     text.len() == 10
-        && text.bytes().enumerate().all(|(at, b)| if matches!(at, 4 | 7) { b == b'-' } else { b.is_ascii_digit() })
+        && text.bytes().enumerate().all(|(at, b)| {
+            if matches!(at, 4 | 7) {
+                b == b'-'
+            } else {
+                b.is_ascii_digit()
+            }
+        })
 }

@@ -8,8 +8,8 @@ use adjutant_domain::run::{Signal, Work};
 use adjutant_ports::store::{Accepted, Hidden, RunInfo};
 use adjutant_protocol::methods::agent::RunPhase;
 use adjutant_protocol::methods::chat::{
-    ChatAbort, ChatAbortParams, ChatAborted, ChatHistory, ChatHistoryPage, ChatHistoryParams, ChatSend,
-    ChatSendParams, ChatSendStatus, ChatSent,
+    ChatAbort, ChatAbortParams, ChatAborted, ChatHistory, ChatHistoryPage, ChatHistoryParams,
+    ChatSend, ChatSendParams, ChatSendStatus, ChatSent,
 };
 use adjutant_protocol::methods::common::WireMessage;
 use adjutant_protocol::{Caller, Fault, Handle};
@@ -60,19 +60,33 @@ impl Handle<ChatSend> for Core {
                 let info = self.run_info(&run.to_string()).await?;
                 match wire::phase(&info.status) {
                     RunPhase::Done => (ChatSendStatus::Ok, None),
-                    RunPhase::Failed | RunPhase::Cancelled => (ChatSendStatus::Error, wire::error(&info.status)),
-                    RunPhase::Queued | RunPhase::Running | RunPhase::WaitingApproval | RunPhase::Unknown => {
-                        (ChatSendStatus::InFlight, None)
+                    RunPhase::Failed | RunPhase::Cancelled => {
+                        (ChatSendStatus::Error, wire::error(&info.status))
                     }
+                    RunPhase::Queued
+                    | RunPhase::Running
+                    | RunPhase::WaitingApproval
+                    | RunPhase::Unknown => (ChatSendStatus::InFlight, None),
                 }
             }
         };
-        Ok(ChatSent { run_id: name, status, error, ok: None, aborted: None, run_ids: None })
+        Ok(ChatSent {
+            run_id: name,
+            status,
+            error,
+            ok: None,
+            aborted: None,
+            run_ids: None,
+        })
     }
 }
 
 impl Handle<ChatHistory> for Core {
-    async fn handle(&self, _caller: &Caller, params: ChatHistoryParams) -> Result<ChatHistoryPage, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ChatHistoryParams,
+    ) -> Result<ChatHistoryPage, Fault> {
         let key = self.key("chat.history", &params.session_key)?;
         let Some(session) = self.deps.store.session(self.owner(), &key).await? else {
             return Ok(ChatHistoryPage {
@@ -87,7 +101,9 @@ impl Handle<ChatHistory> for Core {
         let limit = page(params.limit, 200, PAGE_MAX);
         let asked = params.max_bytes.and_then(|n| usize::try_from(n).ok());
         let bytes_max = asked.map_or(HISTORY_BYTES_MAX, |n| n.clamp(1_024, HISTORY_BYTES_MAX));
-        let (messages, has_more) = self.page_of(session.thread, limit, params.before, hidden, bytes_max).await?;
+        let (messages, has_more) = self
+            .page_of(session.thread, limit, params.before, hidden, bytes_max)
+            .await?;
         Ok(ChatHistoryPage {
             session_key: params.session_key,
             session_id: Some(session.id),
@@ -115,7 +131,11 @@ impl Core {
         hidden: Hidden,
         bytes_max: usize,
     ) -> Result<(Vec<WireMessage>, bool), Fault> {
-        let stored = self.deps.store.messages(self.owner(), thread, limit, before, hidden).await?;
+        let stored = self
+            .deps
+            .store
+            .messages(self.owner(), thread, limit, before, hidden)
+            .await?;
         let full = stored.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
         let mut bytes = 0;
         let mut messages: Vec<WireMessage> = Vec::with_capacity(stored.len());
@@ -135,9 +155,18 @@ impl Core {
     }
 
     /// Cancels runs of a session: durable signals that the workers write into the logs.
-    async fn abort(&self, caller: &Caller, key: &SessionKey, run: Option<&str>) -> Result<ChatAborted, Fault> {
+    async fn abort(
+        &self,
+        caller: &Caller,
+        key: &SessionKey,
+        run: Option<&str>,
+    ) -> Result<ChatAborted, Fault> {
         let (store, owner) = (&self.deps.store, self.owner());
-        let none = ChatAborted { ok: true, aborted: false, run_ids: Vec::new() };
+        let none = ChatAborted {
+            ok: true,
+            aborted: false,
+            run_ids: Vec::new(),
+        };
         let targets: Vec<RunInfo> = match run {
             Some(name) => match store.run(owner, name).await? {
                 None => return Ok(none),
@@ -158,22 +187,38 @@ impl Core {
                 continue;
             }
             let detail = serde_json::json!({ "sessionKey": key });
-            self.audit(caller, "run.cancel", &info.run.id.to_string(), detail).await?;
-            if store.signal(owner, info.run.id, Signal::Cancel { by: caller.name() }).await? {
+            self.audit(caller, "run.cancel", &info.run.id.to_string(), detail)
+                .await?;
+            if store
+                .signal(owner, info.run.id, Signal::Cancel { by: caller.name() })
+                .await?
+            {
                 run_ids.push(info.run.name());
             }
         }
-        Ok(ChatAborted { ok: true, aborted: !run_ids.is_empty(), run_ids })
+        Ok(ChatAborted {
+            ok: true,
+            aborted: !run_ids.is_empty(),
+            run_ids,
+        })
     }
 }
 
 pub(super) fn hidden(include: Option<bool>) -> Hidden {
-    if include == Some(true) { Hidden::Show } else { Hidden::Skip }
+    if include == Some(true) {
+        Hidden::Show
+    } else {
+        Hidden::Skip
+    }
 }
 
-pub(super) fn refuse_attachments(method: &str, attachments: Option<&[serde_json::Value]>) -> Result<(), Fault> {
+pub(super) fn refuse_attachments(
+    method: &str,
+    attachments: Option<&[serde_json::Value]>,
+) -> Result<(), Fault> {
     if attachments.is_some_and(|list| !list.is_empty()) {
-        let reason = "attachments are not supported yet; put the file into the workspace and name it";
+        let reason =
+            "attachments are not supported yet; put the file into the workspace and name it";
         return Err(Fault::params(method, reason));
     }
     Ok(())
@@ -181,7 +226,10 @@ pub(super) fn refuse_attachments(method: &str, attachments: Option<&[serde_json:
 
 pub(super) fn refuse_delivery(deliver: Option<bool>) -> Result<(), Fault> {
     if deliver == Some(true) {
-        return Err(Fault::new(Code::Unavailable, "there is no chat network to deliver to"));
+        return Err(Fault::new(
+            Code::Unavailable,
+            "there is no chat network to deliver to",
+        ));
     }
     Ok(())
 }

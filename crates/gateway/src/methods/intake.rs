@@ -70,13 +70,23 @@ impl Core {
             at: now,
         });
         let limits = self.limits(&agent, wish.timeout);
-        let intake = Intake { run, message, limits, work: wish.work, method: wish.method, digest };
+        let intake = Intake {
+            run,
+            message,
+            limits,
+            work: wish.work,
+            method: wish.method,
+            digest,
+        };
         Ok(self.deps.store.accept(intake).await?)
     }
 
     /// Takes one request from the owner's bucket.
     pub(super) async fn take_rate(&self) -> Result<(), Fault> {
-        let rate = Rate { burst: self.config.rate.burst, per_minute: self.config.rate.requests_per_minute };
+        let rate = Rate {
+            burst: self.config.rate.burst,
+            per_minute: self.config.rate.requests_per_minute,
+        };
         let bucket = format!("requests:{}", self.owner());
         match self.deps.store.take(&bucket, 1, rate).await? {
             Take::Taken => Ok(()),
@@ -98,7 +108,12 @@ impl Core {
     pub(super) fn check_model(&self, method: &str, model: Option<&str>) -> Result<(), Fault> {
         match model {
             None => Ok(()),
-            Some(route) => self.deps.models.route(route).map(drop).map_err(|reason| Fault::params(method, reason)),
+            Some(route) => self
+                .deps
+                .models
+                .route(route)
+                .map(drop)
+                .map_err(|reason| Fault::params(method, reason)),
         }
     }
 
@@ -109,18 +124,27 @@ impl Core {
             Some(session) => session,
             None => {
                 let expiry = self.config.session_expiry.map(Span::duration);
-                store.open_session(owner, wish.key, wish.thread, expiry).await?
+                store
+                    .open_session(owner, wish.key, wish.thread, expiry)
+                    .await?
             }
         };
         if wire::is_expired(&session, self.now()) {
             return Err(expired(wish.key));
         }
         if let Some(thread) = wish.thread.filter(|thread| *thread != session.thread) {
-            let message = format!("the session {} looks at another thread than {thread}", wish.key);
+            let message = format!(
+                "the session {} looks at another thread than {thread}",
+                wish.key
+            );
             return Err(Fault::new(Code::Conflict, message));
         }
-        let model = wish.model.filter(|model| session.model.as_deref() != Some(model));
-        let label = wish.label.filter(|label| session.label.as_deref() != Some(label));
+        let model = wish
+            .model
+            .filter(|model| session.model.as_deref() != Some(model));
+        let label = wish
+            .label
+            .filter(|label| session.label.as_deref() != Some(label));
         if model.is_none() && label.is_none() {
             return Ok(session);
         }
@@ -138,8 +162,12 @@ fn check_message(method: &str, text: &str) -> Result<(), Fault> {
         return Err(Fault::params(method, "message is empty"));
     }
     if text.len() > MESSAGE_BYTES_MAX {
-        let message = format!("the message has {} bytes; at most {MESSAGE_BYTES_MAX}", text.len());
-        return Err(Fault::new(Code::TooLarge, message).with_hint("put long texts into a file of the workspace"));
+        let message = format!(
+            "the message has {} bytes; at most {MESSAGE_BYTES_MAX}",
+            text.len()
+        );
+        return Err(Fault::new(Code::TooLarge, message)
+            .with_hint("put long texts into a file of the workspace"));
     }
     Ok(())
 }
@@ -150,7 +178,8 @@ fn digest_of(wish: &Wish<'_>) -> String {
         Work::Call { name, args, .. } => json!(["call", name, args]),
         Work::Reflect { of } => json!(["reflect", of]),
     };
-    let mut all = json!({ "key": wish.key, "what": what, "model": wish.model, "thread": wish.thread });
+    let mut all =
+        json!({ "key": wish.key, "what": what, "model": wish.model, "thread": wish.thread });
     all.sort_all_objects();
     digest(all.to_string().as_bytes())
 }

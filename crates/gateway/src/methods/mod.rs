@@ -60,20 +60,35 @@ impl Core {
         found.ok_or_else(|| Fault::not_found("run", name.chars().take(128).collect::<String>()))
     }
 
-    async fn agent(&self, name: &AgentId) -> Result<std::sync::Arc<adjutant_domain::agent::Agent>, Fault> {
+    async fn agent(
+        &self,
+        name: &AgentId,
+    ) -> Result<std::sync::Arc<adjutant_domain::agent::Agent>, Fault> {
         let found = self.deps.store.agent(self.owner(), name).await?;
         found.ok_or_else(|| Fault::not_found("agent", name))
     }
 
     /// Writes down who did what; before the effect (S49).
-    async fn audit(&self, caller: &Caller, action: &str, subject: &str, detail: serde_json::Value) -> Result<(), Fault> {
-        self.deps.store.audit(&caller.owner, &caller.name(), action, subject, detail).await?;
+    async fn audit(
+        &self,
+        caller: &Caller,
+        action: &str,
+        subject: &str,
+        detail: serde_json::Value,
+    ) -> Result<(), Fault> {
+        self.deps
+            .store
+            .audit(&caller.owner, &caller.name(), action, subject, detail)
+            .await?;
         Ok(())
     }
 
     /// Says that something changed which no run caused.
     async fn changed(&self, what: &str, name: &str) -> Result<(), Fault> {
-        let kind = EventKind::Changed { what: what.to_owned(), name: name.to_owned() };
+        let kind = EventKind::Changed {
+            what: what.to_owned(),
+            name: name.to_owned(),
+        };
         self.deps.store.announce(self.owner(), None, kind).await?;
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! `models.*`.
 
 use adjutant_protocol::methods::common::NoParams;
-use adjutant_protocol::methods::models::{ModelRow, ModelsList, ModelsPage, ModelsReport, ModelsStatus, ProviderRow};
+use adjutant_protocol::methods::models::{
+    ModelRow, ModelsList, ModelsPage, ModelsReport, ModelsStatus, ProviderRow,
+};
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
@@ -16,19 +18,26 @@ impl Handle<ModelsList> for Core {
             price: model.price,
             available: model.available,
         });
-        Ok(ModelsPage { models: models.collect() })
+        Ok(ModelsPage {
+            models: models.collect(),
+        })
     }
 }
 
 impl Handle<ModelsStatus> for Core {
     async fn handle(&self, _caller: &Caller, _params: NoParams) -> Result<ModelsReport, Fault> {
-        let providers = self.deps.models.status().into_iter().map(|provider| ProviderRow {
-            name: provider.name,
-            configured: provider.configured,
-            base_url: provider.base_url,
-            last_fault: provider.last_fault,
-            resting_ms: u64::try_from(provider.resting.as_millis()).unwrap_or(u64::MAX),
-        });
+        let providers = self
+            .deps
+            .models
+            .status()
+            .into_iter()
+            .map(|provider| ProviderRow {
+                name: provider.name,
+                configured: provider.configured,
+                base_url: provider.base_url,
+                last_fault: provider.last_fault,
+                resting_ms: u64::try_from(provider.resting.as_millis()).unwrap_or(u64::MAX),
+            });
         Ok(ModelsReport {
             default: self.deps.models.default_route(),
             fallbacks: self.deps.models.fallbacks(),

@@ -8,8 +8,8 @@ use adjutant_domain::id::CallId;
 use adjutant_domain::message::Part;
 use adjutant_domain::run::{Entry, Logged, Retry, RunState, Seq, Work};
 use adjutant_protocol::methods::runs::{
-    LogEntry, RunLog, RunsList, RunsListParams, RunsLog, RunsLogParams, RunsPage, TraceExplained, TraceStep, TraceWhy,
-    TraceWhyParams,
+    LogEntry, RunLog, RunsList, RunsListParams, RunsLog, RunsLogParams, RunsPage, TraceExplained,
+    TraceStep, TraceWhy, TraceWhyParams,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
@@ -35,7 +35,9 @@ impl Handle<RunsList> for Core {
             self.deps.store.recent_runs(self.owner(), limit).await?
         };
         runs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-        Ok(RunsPage { runs: runs.iter().map(wire::run_row).collect() })
+        Ok(RunsPage {
+            runs: runs.iter().map(wire::run_row).collect(),
+        })
     }
 }
 
@@ -46,25 +48,45 @@ impl Handle<RunsLog> for Core {
         let log = self.deps.store.log(self.owner(), info.run.id, from).await?;
         let (mut entries, mut bytes, mut next) = (Vec::new(), 0, None);
         for logged in log {
-            let entry = serde_json::to_value(&logged.entry).map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
+            let entry = serde_json::to_value(&logged.entry)
+                .map_err(|e| Fault::new(Code::Internal, e.to_string()))?;
             bytes += entry.to_string().len();
             if bytes > LOG_BYTES_MAX && !entries.is_empty() {
                 next = Some(logged.seq.0);
                 break;
             }
-            entries.push(LogEntry { seq: logged.seq.0, at: logged.at, entry });
+            entries.push(LogEntry {
+                seq: logged.seq.0,
+                at: logged.at,
+                entry,
+            });
         }
-        Ok(RunLog { run: wire::run_row(&info), entries, next })
+        Ok(RunLog {
+            run: wire::run_row(&info),
+            entries,
+            next,
+        })
     }
 }
 
 impl Handle<TraceWhy> for Core {
-    async fn handle(&self, _caller: &Caller, params: TraceWhyParams) -> Result<TraceExplained, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: TraceWhyParams,
+    ) -> Result<TraceExplained, Fault> {
         let info = self.run_info(&params.run_id).await?;
-        let log = self.deps.store.log(self.owner(), info.run.id, Seq(1)).await?;
+        let log = self
+            .deps
+            .store
+            .log(self.owner(), info.run.id, Seq(1))
+            .await?;
         let state = RunState::replay(&log);
         let mut names = BTreeMap::new();
-        let steps = log.iter().filter_map(|logged| step(logged, &mut names)).collect();
+        let steps = log
+            .iter()
+            .filter_map(|logged| step(logged, &mut names))
+            .collect();
         Ok(TraceExplained {
             run: wire::run_row(&info),
             steps,
@@ -87,9 +109,17 @@ fn step(logged: &Logged, names: &mut BTreeMap<CallId, String>) -> Option<TraceSt
             }
             note("accepted".to_owned())
         }
-        Entry::Claimed { worker, fence } => note(format!("claimed by {worker}, claim {}", fence.0)),
+        Entry::Claimed { worker, fence, .. } => {
+            note(format!("claimed by {worker}, claim {}", fence.0))
+        }
         Entry::ModelAsked { .. } | Entry::CallStarted { .. } => None,
-        Entry::ModelReplied { parts, route, usage, cost, .. } => {
+        Entry::ModelReplied {
+            parts,
+            route,
+            usage,
+            cost,
+            ..
+        } => {
             let mut calls = 0;
             for part in parts {
                 if let Part::ToolCall { call, name, .. } = part {
@@ -97,9 +127,20 @@ fn step(logged: &Logged, names: &mut BTreeMap<CallId, String>) -> Option<TraceSt
                     calls += 1;
                 }
             }
-            Some(TraceStep::Model { at, route: route.clone(), usage: *usage, cost_micros: cost.micros(), calls })
+            Some(TraceStep::Model {
+                at,
+                route: route.clone(),
+                usage: *usage,
+                cost_micros: cost.micros(),
+                calls,
+            })
         }
-        Entry::ModelFailed { route, fault, retry, .. } => Some(TraceStep::ModelFailed {
+        Entry::ModelFailed {
+            route,
+            fault,
+            retry,
+            ..
+        } => Some(TraceStep::ModelFailed {
             at,
             route: route.clone(),
             reason: fault.sentence(),
@@ -119,19 +160,31 @@ fn step(logged: &Logged, names: &mut BTreeMap<CallId, String>) -> Option<TraceSt
             verdict: "held".to_owned(),
             trail: trail.clone(),
         }),
-        Entry::CallFinished { call, name, outcome, .. } => Some(TraceStep::Call {
+        Entry::CallFinished {
+            call,
+            name,
+            outcome,
+            ..
+        } => Some(TraceStep::Call {
             at,
             call: *call,
             tool: name.clone(),
             outcome: outcome.word().to_owned(),
             preview: wire::beginning(outcome.text(), PREVIEW_CHARS),
         }),
-        Entry::ApprovalResolved { call, choice, by, .. } => {
-            Some(TraceStep::Answered { at, call: *call, answer: answer(choice).to_owned(), by: by.clone() })
-        }
+        Entry::ApprovalResolved {
+            call, choice, by, ..
+        } => Some(TraceStep::Answered {
+            at,
+            call: *call,
+            answer: answer(choice).to_owned(),
+            by: by.clone(),
+        }),
         Entry::Steered { .. } => note("the owner said more".to_owned()),
         Entry::CancelAsked { by } => note(format!("{by} asked to stop")),
-        Entry::Compacted { through, .. } => note(format!("messages up to {through} were summed up")),
+        Entry::Compacted { through, .. } => {
+            note(format!("messages up to {through} were summed up"))
+        }
         Entry::Parked { until } => note(format!("waits: {}", until.word())),
         Entry::Finished { outcome, .. } => note(format!("ended: {}", outcome.word())),
     }

@@ -8,10 +8,11 @@ use adjutant_domain::session::Session;
 use adjutant_domain::time::Span;
 use adjutant_ports::store::{Hidden, Page, SessionPatch};
 use adjutant_protocol::methods::sessions::{
-    SessionDefaults, SessionDeleted, SessionDescription, SessionEntry, SessionKeyFound, SessionKeyParams, SessionResumed,
-    SessionRow, SessionsCreate, SessionsCreateParams, SessionsDelete, SessionsDeleteParams, SessionsDescribe,
-    SessionsList, SessionsListParams, SessionsPage, SessionsPatch, SessionsPatchParams, SessionsReset,
-    SessionsResetParams, SessionsResolve, SessionsResolveParams, SessionsResume, SessionsResumeParams,
+    SessionDefaults, SessionDeleted, SessionDescription, SessionEntry, SessionKeyFound,
+    SessionKeyParams, SessionResumed, SessionRow, SessionsCreate, SessionsCreateParams,
+    SessionsDelete, SessionsDeleteParams, SessionsDescribe, SessionsList, SessionsListParams,
+    SessionsPage, SessionsPatch, SessionsPatchParams, SessionsReset, SessionsResetParams,
+    SessionsResolve, SessionsResolveParams, SessionsResume, SessionsResumeParams,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
@@ -30,32 +31,64 @@ const PREVIEW_CHARS: usize = 120;
 const RESUME_BYTES_MAX: usize = 512 * 1024;
 
 impl Handle<SessionsList> for Core {
-    async fn handle(&self, _caller: &Caller, params: SessionsListParams) -> Result<SessionsPage, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: SessionsListParams,
+    ) -> Result<SessionsPage, Fault> {
         let now = self.now();
         let limit = page(params.limit, 100, PAGE_MAX);
         let offset = params.offset.unwrap_or(0);
         let (sessions, total) = if is_filtered(&params) {
             let fits = |session: &Session| {
                 let key = session.key.as_str();
-                params.agent_id.as_deref().is_none_or(|agent| session.agent.as_str() == agent)
-                    && params.label.as_ref().is_none_or(|label| session.label.as_ref() == Some(label))
+                params
+                    .agent_id
+                    .as_deref()
+                    .is_none_or(|agent| session.agent.as_str() == agent)
+                    && params
+                        .label
+                        .as_ref()
+                        .is_none_or(|label| session.label.as_ref() == Some(label))
                     && params.search.as_deref().is_none_or(|text| {
-                        key.contains(text) || session.label.as_deref().is_some_and(|label| label.contains(text))
+                        key.contains(text)
+                            || session
+                                .label
+                                .as_deref()
+                                .is_some_and(|label| label.contains(text))
                     })
                     && params.active_minutes.is_none_or(|minutes| {
-                        now.since(session.updated_at) <= Duration::from_secs(minutes.saturating_mul(60))
+                        now.since(session.updated_at)
+                            <= Duration::from_secs(minutes.saturating_mul(60))
                     })
                     && params.spawned_by.is_none()
             };
-            let all = self.deps.store.sessions(self.owner(), Page { limit: SCAN_MAX, offset: 0 }).await?;
+            let all = self
+                .deps
+                .store
+                .sessions(
+                    self.owner(),
+                    Page {
+                        limit: SCAN_MAX,
+                        offset: 0,
+                    },
+                )
+                .await?;
             let all: Vec<Session> = all.into_iter().filter(fits).collect();
             let total = u64::try_from(all.len()).unwrap_or(u64::MAX);
             let skip = usize::try_from(offset).unwrap_or(usize::MAX);
             let take = usize::try_from(limit).unwrap_or(usize::MAX);
             (all.into_iter().skip(skip).take(take).collect(), total)
         } else {
-            let sessions = self.deps.store.sessions(self.owner(), Page { limit, offset }).await?;
-            (sessions, self.deps.store.count_sessions(self.owner()).await?)
+            let sessions = self
+                .deps
+                .store
+                .sessions(self.owner(), Page { limit, offset })
+                .await?;
+            (
+                sessions,
+                self.deps.store.count_sessions(self.owner()).await?,
+            )
         };
         let mut rows = Vec::with_capacity(sessions.len());
         for session in &sessions {
@@ -78,7 +111,11 @@ impl Handle<SessionsList> for Core {
 }
 
 impl Handle<SessionsCreate> for Core {
-    async fn handle(&self, caller: &Caller, params: SessionsCreateParams) -> Result<SessionEntry, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: SessionsCreateParams,
+    ) -> Result<SessionEntry, Fault> {
         let key = match &params.key {
             Some(text) => self.key("sessions.create", text)?,
             None => {
@@ -87,7 +124,8 @@ impl Handle<SessionsCreate> for Core {
                 let agent = agent.unwrap_or_else(|| self.deps.default_agent.clone());
                 let id = SessionId::mint(self.now(), self.deps.entropy.next_u128()).to_string();
                 let rest = id.trim_start_matches("ses_").to_ascii_lowercase();
-                SessionKey::resolve(&rest, &agent).map_err(|e| Fault::params("sessions.create", e))?
+                SessionKey::resolve(&rest, &agent)
+                    .map_err(|e| Fault::params("sessions.create", e))?
             }
         };
         Self::agrees("sessions.create", &key, params.agent_id.as_deref())?;
@@ -96,12 +134,23 @@ impl Handle<SessionsCreate> for Core {
         self.agent(&key.agent()).await?;
         let (store, owner) = (&self.deps.store, self.owner());
         if store.session(owner, &key).await?.is_some() {
-            return Err(Fault::new(Code::Conflict, format!("there is already a session {key}")));
+            return Err(Fault::new(
+                Code::Conflict,
+                format!("there is already a session {key}"),
+            ));
         }
         let expiry = params.expires_in_ms.map(Duration::from_millis);
         let expiry = expiry.or_else(|| self.config.session_expiry.map(Span::duration));
-        self.audit(caller, "session.create", key.as_str(), serde_json::json!({ "thread": params.thread_id })).await?;
-        let mut session = store.open_session(owner, &key, params.thread_id, expiry).await?;
+        self.audit(
+            caller,
+            "session.create",
+            key.as_str(),
+            serde_json::json!({ "thread": params.thread_id }),
+        )
+        .await?;
+        let mut session = store
+            .open_session(owner, &key, params.thread_id, expiry)
+            .await?;
         if params.label.is_some() || params.model.is_some() {
             let patch = SessionPatch {
                 label: params.label.map(Some),
@@ -115,7 +164,11 @@ impl Handle<SessionsCreate> for Core {
 }
 
 impl Handle<SessionsResolve> for Core {
-    async fn handle(&self, _caller: &Caller, params: SessionsResolveParams) -> Result<SessionKeyFound, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: SessionsResolveParams,
+    ) -> Result<SessionKeyFound, Fault> {
         let agent = params.agent_id.as_deref();
         let found = match (&params.key, &params.session_id, &params.label) {
             (Some(text), None, None) => {
@@ -127,19 +180,43 @@ impl Handle<SessionsResolve> for Core {
                 Err(_other_kind) => None,
             },
             (None, None, Some(label)) => {
-                let all = self.deps.store.sessions(self.owner(), Page { limit: SCAN_MAX, offset: 0 }).await?;
-                all.into_iter().find(|session| session.label.as_ref() == Some(label))
+                let all = self
+                    .deps
+                    .store
+                    .sessions(
+                        self.owner(),
+                        Page {
+                            limit: SCAN_MAX,
+                            offset: 0,
+                        },
+                    )
+                    .await?;
+                all.into_iter()
+                    .find(|session| session.label.as_ref() == Some(label))
             }
-            _ => return Err(Fault::params("sessions.resolve", "name one of key, sessionId and label")),
+            _ => {
+                return Err(Fault::params(
+                    "sessions.resolve",
+                    "name one of key, sessionId and label",
+                ));
+            }
         };
-        let found = found.filter(|session| agent.is_none_or(|agent| session.agent.as_str() == agent));
+        let found =
+            found.filter(|session| agent.is_none_or(|agent| session.agent.as_str() == agent));
         let session = found.ok_or_else(|| Fault::new(Code::NotFound, "no such session"))?;
-        Ok(SessionKeyFound { ok: true, key: session.key.as_str().to_owned() })
+        Ok(SessionKeyFound {
+            ok: true,
+            key: session.key.as_str().to_owned(),
+        })
     }
 }
 
 impl Handle<SessionsDescribe> for Core {
-    async fn handle(&self, _caller: &Caller, params: SessionKeyParams) -> Result<SessionDescription, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: SessionKeyParams,
+    ) -> Result<SessionDescription, Fault> {
         let key = self.key("sessions.describe", &params.key)?;
         Self::agrees("sessions.describe", &key, params.agent_id.as_deref())?;
         let session = match self.deps.store.session(self.owner(), &key).await? {
@@ -158,61 +235,123 @@ impl Handle<SessionsDescribe> for Core {
 }
 
 impl Handle<SessionsPatch> for Core {
-    async fn handle(&self, caller: &Caller, params: SessionsPatchParams) -> Result<SessionEntry, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: SessionsPatchParams,
+    ) -> Result<SessionEntry, Fault> {
         let key = self.key("sessions.patch", &params.key)?;
-        check_label("sessions.patch", params.label.as_ref().and_then(Option::as_deref))?;
-        self.check_model("sessions.patch", params.model.as_ref().and_then(Option::as_deref))?;
+        check_label(
+            "sessions.patch",
+            params.label.as_ref().and_then(Option::as_deref),
+        )?;
+        self.check_model(
+            "sessions.patch",
+            params.model.as_ref().and_then(Option::as_deref),
+        )?;
         self.session(&key).await?;
         let now = self.now();
         let detail = serde_json::to_value(&params).unwrap_or_default();
-        self.audit(caller, "session.patch", key.as_str(), detail).await?;
+        self.audit(caller, "session.patch", key.as_str(), detail)
+            .await?;
         let patch = SessionPatch {
             label: params.label,
             model: params.model,
-            expires_at: params.expires_in_ms.map(|ms| ms.map(|ms| now.plus(Duration::from_millis(ms)))),
+            expires_at: params
+                .expires_in_ms
+                .map(|ms| ms.map(|ms| now.plus(Duration::from_millis(ms)))),
         };
-        let session = self.deps.store.patch_session(self.owner(), &key, patch).await?;
+        let session = self
+            .deps
+            .store
+            .patch_session(self.owner(), &key, patch)
+            .await?;
         Ok(self.entry(&session))
     }
 }
 
 impl Handle<SessionsReset> for Core {
-    async fn handle(&self, caller: &Caller, params: SessionsResetParams) -> Result<SessionEntry, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: SessionsResetParams,
+    ) -> Result<SessionEntry, Fault> {
         let key = self.key("sessions.reset", &params.key)?;
         let old = self.session(&key).await?;
-        self.audit(caller, "session.reset", key.as_str(), serde_json::json!({ "thread": old.thread })).await?;
+        self.audit(
+            caller,
+            "session.reset",
+            key.as_str(),
+            serde_json::json!({ "thread": old.thread }),
+        )
+        .await?;
         let mut session = self.deps.store.reset_session(self.owner(), &key).await?;
         if wire::is_expired(&session, self.now()) {
             // Anew means: with a new life.
-            let expiry = self.config.session_expiry.map(|span| self.now().plus(span.duration()));
-            let patch = SessionPatch { expires_at: Some(expiry), ..SessionPatch::default() };
-            session = self.deps.store.patch_session(self.owner(), &key, patch).await?;
+            let expiry = self
+                .config
+                .session_expiry
+                .map(|span| self.now().plus(span.duration()));
+            let patch = SessionPatch {
+                expires_at: Some(expiry),
+                ..SessionPatch::default()
+            };
+            session = self
+                .deps
+                .store
+                .patch_session(self.owner(), &key, patch)
+                .await?;
         }
         Ok(self.entry(&session))
     }
 }
 
 impl Handle<SessionsDelete> for Core {
-    async fn handle(&self, caller: &Caller, params: SessionsDeleteParams) -> Result<SessionDeleted, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: SessionsDeleteParams,
+    ) -> Result<SessionDeleted, Fault> {
         let key = self.key("sessions.delete", &params.key)?;
         let transcript = params.delete_transcript == Some(true);
-        let gone = SessionDeleted { ok: true, key: key.as_str().to_owned(), deleted: false, archived: Vec::new() };
+        let gone = SessionDeleted {
+            ok: true,
+            key: key.as_str().to_owned(),
+            deleted: false,
+            archived: Vec::new(),
+        };
         let Some(session) = self.deps.store.session(self.owner(), &key).await? else {
             return Ok(gone);
         };
-        let detail = serde_json::json!({ "thread": session.thread, "deleteTranscript": transcript });
-        self.audit(caller, "session.delete", key.as_str(), detail).await?;
+        let detail =
+            serde_json::json!({ "thread": session.thread, "deleteTranscript": transcript });
+        self.audit(caller, "session.delete", key.as_str(), detail)
+            .await?;
         let deleted = self.deps.store.delete_session(self.owner(), &key).await?;
         let mut archived = vec![session.thread.to_string()];
-        if transcript && self.deps.store.forget_thread(self.owner(), session.thread).await? {
+        if transcript
+            && self
+                .deps
+                .store
+                .forget_thread(self.owner(), session.thread)
+                .await?
+        {
             archived.clear();
         }
-        Ok(SessionDeleted { deleted, archived, ..gone })
+        Ok(SessionDeleted {
+            deleted,
+            archived,
+            ..gone
+        })
     }
 }
 
 impl Handle<SessionsResume> for Core {
-    async fn handle(&self, _caller: &Caller, params: SessionsResumeParams) -> Result<SessionResumed, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: SessionsResumeParams,
+    ) -> Result<SessionResumed, Fault> {
         let key = self.key("sessions.resume", &params.key)?;
         // First the cursor, then the rest: what happens in between is heard twice, not missed.
         let cursor = self.deps.store.cursor(self.owner()).await?;
@@ -222,9 +361,17 @@ impl Handle<SessionsResume> for Core {
         }
         let messages = match params.limit.unwrap_or(50).min(PAGE_MAX) {
             0 => Vec::new(),
-            limit => self.page_of(session.thread, limit, None, Hidden::Skip, RESUME_BYTES_MAX).await?.0,
+            limit => {
+                self.page_of(session.thread, limit, None, Hidden::Skip, RESUME_BYTES_MAX)
+                    .await?
+                    .0
+            }
         };
-        let active = self.deps.store.active_runs(self.owner(), Some(session.id)).await?;
+        let active = self
+            .deps
+            .store
+            .active_runs(self.owner(), Some(session.id))
+            .await?;
         Ok(SessionResumed {
             session: wire::session_row(&session, self.now()),
             messages,
@@ -235,15 +382,25 @@ impl Handle<SessionsResume> for Core {
 }
 
 impl Core {
-    async fn row(&self, session: &Session, wanted: &SessionsListParams) -> Result<SessionRow, Fault> {
+    async fn row(
+        &self,
+        session: &Session,
+        wanted: &SessionsListParams,
+    ) -> Result<SessionRow, Fault> {
         let mut row = wire::session_row(session, self.now());
         if wanted.include_derived_titles == Some(true) {
             let thread = self.deps.store.thread(self.owner(), session.thread).await?;
             row.derived_title = thread.and_then(|thread| thread.title);
         }
         if wanted.include_last_message == Some(true) {
-            let newest = self.deps.store.messages(self.owner(), session.thread, 1, None, Hidden::Skip).await?;
-            row.last_message_preview = newest.last().map(|m| wire::beginning(&m.text(), PREVIEW_CHARS));
+            let newest = self
+                .deps
+                .store
+                .messages(self.owner(), session.thread, 1, None, Hidden::Skip)
+                .await?;
+            row.last_message_preview = newest
+                .last()
+                .map(|m| wire::beginning(&m.text(), PREVIEW_CHARS));
         }
         Ok(row)
     }
@@ -263,7 +420,9 @@ impl Core {
         let route = self.deps.models.route(&name).ok();
         SessionDefaults {
             model_provider: provider.to_owned(),
-            model: route.as_ref().map_or_else(|| model.to_owned(), |route| route.model.clone()),
+            model: route
+                .as_ref()
+                .map_or_else(|| model.to_owned(), |route| route.model.clone()),
             context_tokens: route.and_then(|route| route.context_tokens),
         }
     }
@@ -280,7 +439,10 @@ fn is_filtered(params: &SessionsListParams) -> bool {
 fn check_label(method: &str, label: Option<&str>) -> Result<(), Fault> {
     match label {
         Some(label) if label.trim().is_empty() || label.chars().count() > LABEL_CHARS_MAX => {
-            Err(Fault::params(method, format!("label must have 1 to {LABEL_CHARS_MAX} characters")))
+            Err(Fault::params(
+                method,
+                format!("label must have 1 to {LABEL_CHARS_MAX} characters"),
+            ))
         }
         _ => Ok(()),
     }

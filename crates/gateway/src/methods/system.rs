@@ -7,9 +7,10 @@ use serde_json::Value;
 use adjutant_domain::code::Code;
 use adjutant_protocol::methods::common::{KeyOnly, NoParams};
 use adjutant_protocol::methods::system::{
-    AuditList, AuditListParams, AuditPage, AuditRow, EventsPage, EventsSince, EventsSinceParams, EventsSubscribe,
-    EventsSubscribeParams, EventsSubscribed, Health, HealthParams, HealthReport, Presence, RpcDiscover, Status,
-    StatusParams, StatusReport, SystemPresence, VerifyCheck, VerifyFound, VerifyRun, WireEvent,
+    AuditList, AuditListParams, AuditPage, AuditRow, EventsPage, EventsSince, EventsSinceParams,
+    EventsSubscribe, EventsSubscribeParams, EventsSubscribed, Health, HealthParams, HealthReport,
+    Presence, RpcDiscover, Status, StatusParams, StatusReport, SystemPresence, VerifyCheck,
+    VerifyFound, VerifyRun, WireEvent,
 };
 use adjutant_protocol::{Caller, Fault, Handle, schema};
 
@@ -42,24 +43,53 @@ impl Handle<SystemPresence> for Core {
 }
 
 impl Handle<EventsSince> for Core {
-    async fn handle(&self, _caller: &Caller, params: EventsSinceParams) -> Result<EventsPage, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: EventsSinceParams,
+    ) -> Result<EventsPage, Fault> {
         let limit = page(params.limit, 200, PAGE_MAX);
-        let key = params.session_key.as_deref().map(|text| self.key("events.since", text)).transpose()?;
-        let events = self.deps.store.events_since(self.owner(), params.cursor, limit).await?;
+        let key = params
+            .session_key
+            .as_deref()
+            .map(|text| self.key("events.since", text))
+            .transpose()?;
+        let events = self
+            .deps
+            .store
+            .events_since(self.owner(), params.cursor, limit)
+            .await?;
         let has_more = u32::try_from(events.len()).unwrap_or(u32::MAX) >= limit;
         let cursor = events.last().map_or(params.cursor, |event| event.cursor);
-        let wanted = events.into_iter().filter(|event| key.is_none() || event.session == key);
-        Ok(EventsPage { events: wanted.map(WireEvent::from).collect(), cursor, has_more })
+        let wanted = events
+            .into_iter()
+            .filter(|event| key.is_none() || event.session == key);
+        Ok(EventsPage {
+            events: wanted.map(WireEvent::from).collect(),
+            cursor,
+            has_more,
+        })
     }
 }
 
 impl Handle<EventsSubscribe> for Core {
-    async fn handle(&self, caller: &Caller, params: EventsSubscribeParams) -> Result<EventsSubscribed, Fault> {
-        let key = params.session_key.as_deref().map(|text| self.key("events.subscribe", text)).transpose()?;
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: EventsSubscribeParams,
+    ) -> Result<EventsSubscribed, Fault> {
+        let key = params
+            .session_key
+            .as_deref()
+            .map(|text| self.key("events.subscribe", text))
+            .transpose()?;
         let key = key.map(|key| key.as_str().to_owned());
-        let Some((subscribed, cursor, catch_up)) = self.hub.want(caller.connection, key, params.all, params.cursor)
+        let Some((subscribed, cursor, catch_up)) =
+            self.hub
+                .want(caller.connection, key, params.all, params.cursor)
         else {
-            let message = "events.subscribe works on a JSON-RPC WebSocket; over HTTP ask events.since";
+            let message =
+                "events.subscribe works on a JSON-RPC WebSocket; over HTTP ask events.since";
             return Err(Fault::new(Code::InvalidRequest, message));
         };
         if let Some(catch_up) = catch_up {
@@ -80,7 +110,11 @@ impl Handle<VerifyRun> for Core {
         let report = self.deps.store.verify().await?;
         Ok(VerifyFound {
             ok: report.findings.is_empty(),
-            checked: report.checked.into_iter().map(|(name, count)| VerifyCheck { name, count }).collect(),
+            checked: report
+                .checked
+                .into_iter()
+                .map(|(name, count)| VerifyCheck { name, count })
+                .collect(),
             findings: report.findings,
         })
     }
@@ -99,7 +133,9 @@ impl Handle<AuditList> for Core {
             detail: it.detail,
             hash: it.hash,
         });
-        Ok(AuditPage { records: records.collect() })
+        Ok(AuditPage {
+            records: records.collect(),
+        })
     }
 }
 
@@ -110,10 +146,18 @@ impl Core {
         tokio::spawn(async move {
             let mut cursor = from;
             loop {
-                let Ok(events) = core.deps.store.events_since(core.owner(), cursor, CATCH_UP_PAGE).await else {
+                let Ok(events) = core
+                    .deps
+                    .store
+                    .events_since(core.owner(), cursor, CATCH_UP_PAGE)
+                    .await
+                else {
                     return core.hub.give_up(connection);
                 };
-                let Some((outbox, texts, done)) = core.hub.hand_over(connection, catch_up, &events) else { return };
+                let Some((outbox, texts, done)) = core.hub.hand_over(connection, catch_up, &events)
+                else {
+                    return;
+                };
                 for text in texts {
                     outbox.reply(text).await;
                 }

@@ -9,9 +9,10 @@ use adjutant_domain::session::Thread;
 use adjutant_ports::store::{Hidden, Page};
 use adjutant_protocol::methods::common::{PageParams, ThreadParams};
 use adjutant_protocol::methods::threads::{
-    ExportFormat, ThreadDeleted, ThreadExported, ThreadHit, ThreadRenamed, ThreadShown, ThreadsDelete, ThreadsExport,
-    ThreadsExportParams, ThreadsFound, ThreadsList, ThreadsPage, ThreadsRename, ThreadsRenameParams, ThreadsSearch,
-    ThreadsSearchParams, ThreadsShow, ThreadsShowParams,
+    ExportFormat, ThreadDeleted, ThreadExported, ThreadHit, ThreadRenamed, ThreadShown,
+    ThreadsDelete, ThreadsExport, ThreadsExportParams, ThreadsFound, ThreadsList, ThreadsPage,
+    ThreadsRename, ThreadsRenameParams, ThreadsSearch, ThreadsSearchParams, ThreadsShow,
+    ThreadsShowParams,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
@@ -37,30 +38,58 @@ impl Handle<ThreadsList> for Core {
     async fn handle(&self, _caller: &Caller, params: PageParams) -> Result<ThreadsPage, Fault> {
         let limit = page(params.limit, 100, PAGE_MAX);
         let offset = params.offset.unwrap_or(0);
-        let threads = self.deps.store.threads(self.owner(), Page { limit, offset }).await?;
+        let threads = self
+            .deps
+            .store
+            .threads(self.owner(), Page { limit, offset })
+            .await?;
         let full = u32::try_from(threads.len()).unwrap_or(u32::MAX) >= limit;
-        Ok(ThreadsPage { threads, next_offset: full.then_some(offset.saturating_add(limit)) })
+        Ok(ThreadsPage {
+            threads,
+            next_offset: full.then_some(offset.saturating_add(limit)),
+        })
     }
 }
 
 impl Handle<ThreadsShow> for Core {
-    async fn handle(&self, _caller: &Caller, params: ThreadsShowParams) -> Result<ThreadShown, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ThreadsShowParams,
+    ) -> Result<ThreadShown, Fault> {
         let thread = self.thread(params.thread_id).await?;
         let limit = page(params.limit, 200, PAGE_MAX);
         let hidden = hidden(params.include_hidden);
-        let (messages, has_more) = self.page_of(thread.id, limit, params.before, hidden, SHOW_BYTES_MAX).await?;
-        Ok(ThreadShown { thread, messages, has_more })
+        let (messages, has_more) = self
+            .page_of(thread.id, limit, params.before, hidden, SHOW_BYTES_MAX)
+            .await?;
+        Ok(ThreadShown {
+            thread,
+            messages,
+            has_more,
+        })
     }
 }
 
 impl Handle<ThreadsSearch> for Core {
-    async fn handle(&self, _caller: &Caller, params: ThreadsSearchParams) -> Result<ThreadsFound, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ThreadsSearchParams,
+    ) -> Result<ThreadsFound, Fault> {
         let query = params.query.trim();
         if query.is_empty() || query.len() > QUERY_BYTES_MAX {
-            return Err(Fault::params("threads.search", format!("query must have 1 to {QUERY_BYTES_MAX} bytes")));
+            return Err(Fault::params(
+                "threads.search",
+                format!("query must have 1 to {QUERY_BYTES_MAX} bytes"),
+            ));
         }
         let limit = page(params.limit, 20, 200);
-        let found = self.deps.store.search_messages(self.owner(), query, limit).await?;
+        let found = self
+            .deps
+            .store
+            .search_messages(self.owner(), query, limit)
+            .await?;
         let hits = found.iter().map(|message| {
             let wired = wire::message(message);
             ThreadHit {
@@ -72,12 +101,18 @@ impl Handle<ThreadsSearch> for Core {
                 at: message.at,
             }
         });
-        Ok(ThreadsFound { hits: hits.collect() })
+        Ok(ThreadsFound {
+            hits: hits.collect(),
+        })
     }
 }
 
 impl Handle<ThreadsExport> for Core {
-    async fn handle(&self, _caller: &Caller, params: ThreadsExportParams) -> Result<ThreadExported, Fault> {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ThreadsExportParams,
+    ) -> Result<ThreadExported, Fault> {
         let thread = self.thread(params.thread_id).await?;
         let messages = self.all_messages(thread.id).await?;
         let mut text = match params.format {
@@ -97,16 +132,26 @@ impl Handle<ThreadsExport> for Core {
             }
             if text.len() > EXPORT_BYTES_MAX {
                 let message = format!("the thread has more than {EXPORT_BYTES_MAX} bytes");
-                return Err(Fault::new(Code::TooLarge, message).with_hint("read it page by page with threads.show"));
+                return Err(Fault::new(Code::TooLarge, message)
+                    .with_hint("read it page by page with threads.show"));
             }
         }
         let n_messages = u64::try_from(messages.len()).unwrap_or(u64::MAX);
-        Ok(ThreadExported { thread_id: thread.id, format: params.format, text, messages: n_messages })
+        Ok(ThreadExported {
+            thread_id: thread.id,
+            format: params.format,
+            text,
+            messages: n_messages,
+        })
     }
 }
 
 impl Handle<ThreadsRename> for Core {
-    async fn handle(&self, caller: &Caller, params: ThreadsRenameParams) -> Result<ThreadRenamed, Fault> {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: ThreadsRenameParams,
+    ) -> Result<ThreadRenamed, Fault> {
         let title = params.title.trim();
         if title.is_empty() || title.chars().count() > TITLE_CHARS_MAX {
             let reason = format!("title must have 1 to {TITLE_CHARS_MAX} characters");
@@ -114,17 +159,33 @@ impl Handle<ThreadsRename> for Core {
         }
         self.thread(params.thread_id).await?;
         let subject = params.thread_id.to_string();
-        self.audit(caller, "thread.rename", &subject, serde_json::json!({ "title": title })).await?;
-        self.deps.store.rename_thread(self.owner(), params.thread_id, title).await?;
-        Ok(ThreadRenamed { thread: self.thread(params.thread_id).await? })
+        self.audit(
+            caller,
+            "thread.rename",
+            &subject,
+            serde_json::json!({ "title": title }),
+        )
+        .await?;
+        self.deps
+            .store
+            .rename_thread(self.owner(), params.thread_id, title)
+            .await?;
+        Ok(ThreadRenamed {
+            thread: self.thread(params.thread_id).await?,
+        })
     }
 }
 
 impl Handle<ThreadsDelete> for Core {
     async fn handle(&self, caller: &Caller, params: ThreadParams) -> Result<ThreadDeleted, Fault> {
         let subject = params.thread_id.to_string();
-        self.audit(caller, "thread.delete", &subject, serde_json::json!({})).await?;
-        let deleted = self.deps.store.forget_thread(self.owner(), params.thread_id).await?;
+        self.audit(caller, "thread.delete", &subject, serde_json::json!({}))
+            .await?;
+        let deleted = self
+            .deps
+            .store
+            .forget_thread(self.owner(), params.thread_id)
+            .await?;
         Ok(ThreadDeleted { deleted })
     }
 }
@@ -140,8 +201,11 @@ impl Core {
         let mut pages: Vec<Vec<Message>> = Vec::new();
         let mut before = None;
         loop {
-            let read =
-                self.deps.store.messages(self.owner(), thread, READ_AT_ONCE, before, Hidden::Show).await?;
+            let read = self
+                .deps
+                .store
+                .messages(self.owner(), thread, READ_AT_ONCE, before, Hidden::Show)
+                .await?;
             let first = read.iter().find_map(|message| message.seq);
             let full = u32::try_from(read.len()).unwrap_or(u32::MAX) >= READ_AT_ONCE;
             pages.push(read);

@@ -5,8 +5,8 @@ use serde_json::Value;
 use adjutant_domain::id::{AgentId, CallId, SessionKey};
 use adjutant_domain::run::Work;
 use adjutant_protocol::methods::tools::{
-    ToolCalled, ToolShown, ToolsCall, ToolsCallParams, ToolsList, ToolsListParams, ToolsPage, ToolsShow,
-    ToolsShowParams,
+    ToolCalled, ToolShown, ToolsCall, ToolsCallParams, ToolsList, ToolsListParams, ToolsPage,
+    ToolsShow, ToolsShowParams,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
@@ -19,7 +19,11 @@ impl Handle<ToolsList> for Core {
         if let Some(name) = &params.agent_id {
             let agent = self.agent(name).await?;
             tools.retain(|tool| {
-                tool.level <= agent.trust_level && agent.tools.as_ref().is_none_or(|names| names.contains(&tool.name))
+                tool.level <= agent.trust_level
+                    && agent
+                        .tools
+                        .as_ref()
+                        .is_none_or(|names| names.contains(&tool.name))
             });
         }
         tools.sort_by(|a, b| a.name.cmp(&b.name));
@@ -31,15 +35,17 @@ impl Handle<ToolsShow> for Core {
     async fn handle(&self, _caller: &Caller, params: ToolsShowParams) -> Result<ToolShown, Fault> {
         let tools = self.deps.store.tools().await?;
         let tool = tools.into_iter().find(|tool| tool.name == params.name);
-        tool.map(|tool| ToolShown { tool }).ok_or_else(|| Fault::not_found("tool", &params.name))
+        tool.map(|tool| ToolShown { tool })
+            .ok_or_else(|| Fault::not_found("tool", &params.name))
     }
 }
 
 impl Handle<ToolsCall> for Core {
     async fn handle(&self, _caller: &Caller, params: ToolsCallParams) -> Result<ToolCalled, Fault> {
         let named = params.agent_id.as_deref().map(AgentId::parse).transpose();
-        let agent =
-            named.map_err(|e| Fault::params("tools.call", e))?.unwrap_or_else(|| self.deps.default_agent.clone());
+        let agent = named
+            .map_err(|e| Fault::params("tools.call", e))?
+            .unwrap_or_else(|| self.deps.default_agent.clone());
         let text = params.session_key.as_deref().unwrap_or("tools");
         let key = SessionKey::resolve(text, &agent).map_err(|e| Fault::params("tools.call", e))?;
         Self::agrees("tools.call", &key, params.agent_id.as_deref())?;
@@ -60,7 +66,11 @@ impl Handle<ToolsCall> for Core {
                 key: &key,
                 client_key: &params.idempotency_key,
                 message: None,
-                work: Work::Call { call, name: params.name, args },
+                work: Work::Call {
+                    call,
+                    name: params.name,
+                    args,
+                },
                 model: None,
                 timeout: None,
                 thread: None,
@@ -68,6 +78,9 @@ impl Handle<ToolsCall> for Core {
             })
             .await?;
         let info = self.run_info(&accepted.run().to_string()).await?;
-        Ok(ToolCalled { run_id: info.run.name(), session_key: key.as_str().to_owned() })
+        Ok(ToolCalled {
+            run_id: info.run.name(),
+            session_key: key.as_str().to_owned(),
+        })
     }
 }

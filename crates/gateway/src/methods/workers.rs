@@ -15,16 +15,27 @@ impl Handle<WorkersList> for Core {
     async fn handle(&self, _caller: &Caller, _params: NoParams) -> Result<WorkersPage, Fault> {
         let now = self.now();
         let (queued, running, parked) = self.deps.store.queue_depth().await?;
-        let workers = self.deps.store.workers().await?.into_iter().map(|worker| WorkerRow {
-            id: worker.id,
-            host: worker.host,
-            pid: worker.pid,
-            slots: worker.slots,
-            runs: worker.runs,
-            started_at: worker.started_at,
-            seen_at: worker.seen_at,
-            alive: now.since(worker.seen_at) <= ALIVE,
-        });
-        Ok(WorkersPage { workers: workers.collect(), queued, running, parked })
+        let workers = self
+            .deps
+            .store
+            .workers()
+            .await?
+            .into_iter()
+            .map(|worker| WorkerRow {
+                id: worker.id,
+                host: worker.host,
+                pid: worker.pid,
+                slots: worker.slots,
+                runs: worker.runs,
+                started_at: worker.started_at,
+                seen_at: worker.seen_at,
+                alive: now.since(worker.seen_at) <= ALIVE,
+            });
+        Ok(WorkersPage {
+            workers: workers.collect(),
+            queued,
+            running,
+            parked,
+        })
     }
 }

@@ -6,7 +6,9 @@ use serde_json::value::RawValue;
 
 use adjutant_domain::code::Code;
 use adjutant_protocol::methods::agent::{AgentReply, AgentStatus};
-use adjutant_protocol::{Codec as _, Fault, Frames, Kind, Outbound, Refused, Reply, Request, RequestId};
+use adjutant_protocol::{
+    Codec as _, Fault, Frames, Kind, Outbound, Refused, Reply, Request, RequestId,
+};
 
 use crate::socket::handshake::JSONRPC_ONLY;
 use crate::socket::{Link, crowded};
@@ -17,9 +19,19 @@ impl Link {
             Ok(request) => request,
             Err(refused) => return self.refuse_frame(codec, &refused.id, &refused.fault),
         };
-        let Request { id: Some(id), method, params } = request else { return };
+        let Request {
+            id: Some(id),
+            method,
+            params,
+        } = request
+        else {
+            return;
+        };
         if method == "connect" {
-            let fault = Fault::new(Code::InvalidRequest, "connect is only valid as the first request");
+            let fault = Fault::new(
+                Code::InvalidRequest,
+                "connect is only valid as the first request",
+            );
             return self.refuse_frame(codec, &id, &fault);
         }
         if JSONRPC_ONLY.contains(&method.as_str()) {
@@ -34,13 +46,21 @@ impl Link {
         };
         let link = Arc::clone(self);
         tokio::spawn(async move {
-            let (reads, twice) = (call.spec.kind == Kind::Read, call.spec.reply == Reply::AckThenFinal);
+            let (reads, twice) = (
+                call.spec.kind == Kind::Read,
+                call.spec.reply == Reply::AckThenFinal,
+            );
             let answer = link.core.run_call(&link.caller, call);
-            let Some(result) = link.until_gone(reads, answer).await else { return };
+            let Some(result) = link.until_gone(reads, answer).await else {
+                return;
+            };
             match result {
                 Ok(payload) if twice => link.answer_twice(codec, &id, &payload).await,
                 result => {
-                    let reply = codec.encode(Outbound::Reply { id: &id, result: result.as_deref() });
+                    let reply = codec.encode(Outbound::Reply {
+                        id: &id,
+                        result: result.as_deref(),
+                    });
                     link.outbox.reply(reply).await;
                 }
             }
@@ -49,33 +69,57 @@ impl Link {
     }
 
     fn refuse_frame(&self, codec: Frames, id: &RequestId, fault: &Fault) {
-        self.say(codec.encode(Outbound::Reply { id, result: Err(fault) }));
+        self.say(codec.encode(Outbound::Reply {
+            id,
+            result: Err(fault),
+        }));
     }
 
     /// Accepted, then the end; or only the end, when it is a repeat of something that is over.
     async fn answer_twice(&self, codec: Frames, id: &RequestId, payload: &RawValue) {
-        let Ok(first) = serde_json::from_str::<AgentReply>(payload.get()) else { return };
+        let Ok(first) = serde_json::from_str::<AgentReply>(payload.get()) else {
+            return;
+        };
         if first.status != AgentStatus::Accepted {
             return self.answer_end(codec, id, &first).await;
         }
-        self.outbox.reply(codec.encode(Outbound::Reply { id, result: Ok(payload) })).await;
+        self.outbox
+            .reply(codec.encode(Outbound::Reply {
+                id,
+                result: Ok(payload),
+            }))
+            .await;
         let end = self.core.agent_end(&self.caller.owner, &first.run_id);
         match self.gone.run_until_cancelled(end).await {
             Some(Ok(end)) => self.answer_end(codec, id, &end).await,
             Some(Err(fault)) => {
-                self.outbox.reply(codec.encode(Outbound::Reply { id, result: Err(&fault) })).await;
+                self.outbox
+                    .reply(codec.encode(Outbound::Reply {
+                        id,
+                        result: Err(&fault),
+                    }))
+                    .await;
             }
             None => {}
         }
     }
 
     async fn answer_end(&self, codec: Frames, id: &RequestId, end: &AgentReply) {
-        let Ok(payload) = serde_json::value::to_raw_value(end) else { return };
+        let Ok(payload) = serde_json::value::to_raw_value(end) else {
+            return;
+        };
         let reply = if end.status == AgentStatus::Error {
             let fault = Fault::new(Code::Unavailable, end.summary.clone().unwrap_or_default());
-            codec.encode(Outbound::Failed { id, fault: &fault, payload: &payload })
+            codec.encode(Outbound::Failed {
+                id,
+                fault: &fault,
+                payload: &payload,
+            })
         } else {
-            codec.encode(Outbound::Reply { id, result: Ok(&payload) })
+            codec.encode(Outbound::Reply {
+                id,
+                result: Ok(&payload),
+            })
         };
         self.outbox.reply(reply).await;
     }

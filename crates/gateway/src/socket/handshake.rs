@@ -7,11 +7,13 @@ use tokio_tungstenite::tungstenite::Message;
 use adjutant_domain::code::Code;
 use adjutant_domain::id::SessionKey;
 use adjutant_protocol::frames::{
-    Challenge, ClientMode, ConnectParams, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HelloAuth, HelloFeatures, HelloOk,
-    HelloPolicy, HelloServer, HelloSessionDefaults, HelloSnapshot, Protocol, StateVersion,
+    Challenge, ClientMode, ConnectParams, FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX, HelloAuth,
+    HelloFeatures, HelloOk, HelloPolicy, HelloServer, HelloSessionDefaults, HelloSnapshot,
+    Protocol, StateVersion,
 };
 use adjutant_protocol::{
-    Caller, Codec as _, Decoded, Fault, Frames, Outbound, Request, RequestId, Role, Scope, Scopes, Surface,
+    Caller, Codec as _, Decoded, Fault, Frames, Outbound, Request, RequestId, Role, Scope, Scopes,
+    Surface,
 };
 use adjutant_vault::{DeviceClaim, verify_device};
 
@@ -24,7 +26,14 @@ use crate::socket::{Farewell, Ws, farewell_to};
 /// Methods that make sense over JSON-RPC only.
 pub(crate) const JSONRPC_ONLY: [&str; 1] = ["events.subscribe"];
 /// Events that frames clients may hear.
-const EVENTS: [&str; 6] = ["connect.challenge", "agent", "chat", "health", "tick", "shutdown"];
+const EVENTS: [&str; 6] = [
+    "connect.challenge",
+    "agent",
+    "chat",
+    "health",
+    "tick",
+    "shutdown",
+];
 
 /// A connection that was let in.
 pub(crate) struct Welcome {
@@ -42,7 +51,10 @@ struct No {
 
 impl No {
     fn new(message: impl Into<String>) -> Self {
-        Self { fault: Fault::new(Code::InvalidRequest, message), code: 1008 }
+        Self {
+            fault: Fault::new(Code::InvalidRequest, message),
+            code: 1008,
+        }
     }
 
     fn with(message: impl Into<String>, details: Value) -> Self {
@@ -62,20 +74,40 @@ pub(crate) async fn run(
 ) -> Result<Welcome, Farewell> {
     let core = &connection.core;
     let nonce = core.uuid();
-    let challenge = json!(Challenge { nonce: nonce.clone(), ts: core.now() });
+    let challenge = json!(Challenge {
+        nonce: nonce.clone(),
+        ts: core.now()
+    });
     let challenge = json!({ "type": "event", "event": "connect.challenge", "payload": challenge });
     let over = |_e| Farewell::new(1000, "");
-    ws.send(Message::text(challenge.to_string())).await.map_err(over)?;
-    let first = tokio::time::timeout(core.config.handshake_timeout.duration(), first_text(ws, meter));
+    ws.send(Message::text(challenge.to_string()))
+        .await
+        .map_err(over)?;
+    let first = tokio::time::timeout(
+        core.config.handshake_timeout.duration(),
+        first_text(ws, meter),
+    );
     let first = first.await.map_err(|_late| Farewell::new(1000, ""))??;
-    let codec = Frames { protocol: Protocol::V3 };
+    let codec = Frames {
+        protocol: Protocol::V3,
+    };
     let Decoded::One(item) = codec.decode(first.as_bytes()) else {
         return Err(Farewell::new(1008, "invalid request frame"));
     };
-    let Ok(Request { id: Some(id), method, params }) = *item else {
+    let Ok(Request {
+        id: Some(id),
+        method,
+        params,
+    }) = *item
+    else {
         return Err(Farewell::new(1008, "invalid request frame"));
     };
-    let hand = Hand { connection, peer, origin, nonce: &nonce };
+    let hand = Hand {
+        connection,
+        peer,
+        origin,
+        nonce: &nonce,
+    };
     let judged = if method == "connect" {
         match serde_json::from_str::<ConnectParams>(params.get()) {
             Ok(params) => hand.judge(&params).await,
@@ -90,9 +122,17 @@ pub(crate) async fn run(
     };
     match judged {
         Ok((caller, format, hello)) => {
-            let payload = serde_json::value::to_raw_value(&hello).map_err(|_e| Farewell::new(1011, "internal"))?;
-            let hello = codec.encode(Outbound::Reply { id: &id, result: Ok(&payload) });
-            Ok(Welcome { caller, format, hello })
+            let payload = serde_json::value::to_raw_value(&hello)
+                .map_err(|_e| Farewell::new(1011, "internal"))?;
+            let hello = codec.encode(Outbound::Reply {
+                id: &id,
+                result: Ok(&payload),
+            });
+            Ok(Welcome {
+                caller,
+                format,
+                hello,
+            })
         }
         Err(no) => Err(refuse(ws, codec, &id, no).await),
     }
@@ -102,19 +142,28 @@ async fn first_text(ws: &mut Ws, meter: &Meter) -> Result<String, Farewell> {
     loop {
         match ws.next().await {
             None => return Err(Farewell::new(1000, "")),
-            Some(Ok(Message::Text(text))) if text.len() <= FIRST_FRAME_BYTES_MAX => return Ok(text.as_str().to_owned()),
+            Some(Ok(Message::Text(text))) if text.len() <= FIRST_FRAME_BYTES_MAX => {
+                return Ok(text.as_str().to_owned());
+            }
             Some(Ok(Message::Text(_))) => return Err(Farewell::new(1009, "first frame too large")),
             Some(Ok(Message::Binary(_))) => return Err(Farewell::new(1008, "text frames only")),
             Some(Ok(Message::Close(_))) => return Err(Farewell::new(1000, "")),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(_)) if meter.is_spent() => return Err(Farewell::new(1009, "first frame too large")),
-            Some(Err(error)) => return Err(farewell_to(&error).unwrap_or_else(|| Farewell::new(1000, ""))),
+            Some(Err(_)) if meter.is_spent() => {
+                return Err(Farewell::new(1009, "first frame too large"));
+            }
+            Some(Err(error)) => {
+                return Err(farewell_to(&error).unwrap_or_else(|| Farewell::new(1000, "")));
+            }
         }
     }
 }
 
 async fn refuse(ws: &mut Ws, codec: Frames, id: &RequestId, no: No) -> Farewell {
-    let reply = codec.encode(Outbound::Reply { id, result: Err(&no.fault) });
+    let reply = codec.encode(Outbound::Reply {
+        id,
+        result: Err(&no.fault),
+    });
     // When it cannot be said, the close frame cannot either.
     drop(ws.send(Message::text(reply)).await);
     Farewell::new(no.code, no.fault.message)
@@ -136,22 +185,33 @@ impl Hand<'_> {
     async fn judge(&self, params: &ConnectParams) -> Result<(Caller, Format, HelloOk), No> {
         let protocol = negotiate(params)?;
         if !params.client.is_known() {
-            return Err(No::new("invalid connect params: at /client/id: unknown client id"));
+            return Err(No::new(
+                "invalid connect params: at /client/id: unknown client id",
+            ));
         }
         match params.role.as_deref() {
             None | Some("operator") => {}
-            Some("node") if params.device.is_none() => return Err(device_required("device identity required")),
+            Some("node") if params.device.is_none() => {
+                return Err(device_required("device identity required"));
+            }
             Some("node") => {
                 let mut no = No::new("this gateway does not serve nodes");
                 no.fault.code = Code::Unavailable;
                 return Err(no);
             }
-            Some(_) => return Err(No::new("invalid connect params: at /role: must be operator or node")),
+            Some(_) => {
+                return Err(No::new(
+                    "invalid connect params: at /role: must be operator or node",
+                ));
+            }
         }
         // What the header said was checked with the upgrade; a browser client must have said something.
         if params.client.is_browser() && !self.origin {
             let details = json!({ "code": "CONTROL_UI_ORIGIN_NOT_ALLOWED" });
-            return Err(No::with("origin not allowed: a browser client must send one", details));
+            return Err(No::with(
+                "origin not allowed: a browser client must send one",
+                details,
+            ));
         }
         if params.client.is_browser() && params.device.is_none() {
             let details = json!({ "code": "CONTROL_UI_DEVICE_IDENTITY_REQUIRED" });
@@ -172,14 +232,27 @@ impl Hand<'_> {
             connection: self.connection.id,
         };
         let tool_events = params.caps.iter().flatten().any(|cap| cap == "tool-events");
-        let format = Format::Frames { codec: Frames { protocol }, tool_events };
-        let hello = self.hello(protocol, scopes).await.map_err(|fault| No { fault, code: 1011 })?;
-        self.core().hub.welcome(self.connection.id, &params.client, scopes, self.core().now());
+        let format = Format::Frames {
+            codec: Frames { protocol },
+            tool_events,
+        };
+        let hello = self
+            .hello(protocol, scopes)
+            .await
+            .map_err(|fault| No { fault, code: 1011 })?;
+        self.core().hub.welcome(
+            self.connection.id,
+            &params.client,
+            scopes,
+            self.core().now(),
+        );
         Ok((caller, format, hello))
     }
 
     fn check_device(&self, params: &ConnectParams) -> Result<(), No> {
-        let Some(device) = &params.device else { return Ok(()) };
+        let Some(device) = &params.device else {
+            return Ok(());
+        };
         let core = self.core();
         let now = core.deps.clock.monotonic();
         if let Some(source) = self.peer.counted
@@ -189,7 +262,12 @@ impl Hand<'_> {
         }
         let auth = params.auth.as_ref();
         let token = auth
-            .and_then(|a| a.token.as_deref().or(a.device_token.as_deref()).or(a.bootstrap_token.as_deref()))
+            .and_then(|a| {
+                a.token
+                    .as_deref()
+                    .or(a.device_token.as_deref())
+                    .or(a.bootstrap_token.as_deref())
+            })
             .unwrap_or_default();
         let claim = DeviceClaim {
             id: &device.id,
@@ -218,11 +296,16 @@ impl Hand<'_> {
     fn check_credential(&self, params: &ConnectParams) -> Result<(), No> {
         let core = self.core();
         let auth = params.auth.clone().unwrap_or_default();
-        let offered: Vec<&str> = [&auth.token, &auth.password, &auth.device_token, &auth.bootstrap_token]
-            .into_iter()
-            .filter_map(|field| field.as_deref())
-            .filter(|text| !text.is_empty())
-            .collect();
+        let offered: Vec<&str> = [
+            &auth.token,
+            &auth.password,
+            &auth.device_token,
+            &auth.bootstrap_token,
+        ]
+        .into_iter()
+        .filter_map(|field| field.as_deref())
+        .filter(|text| !text.is_empty())
+        .collect();
         let now = core.deps.clock.monotonic();
         if let Some(source) = self.peer.counted
             && let Some(left) = core.throttle.locked(source, Class::Shared, now)
@@ -236,7 +319,11 @@ impl Hand<'_> {
             // The socket file is the credential.
             return match self.peer.counted {
                 None => Ok(()),
-                Some(_) => Err(unauthorized("gateway token missing", "AUTH_TOKEN_MISSING", "token_missing")),
+                Some(_) => Err(unauthorized(
+                    "gateway token missing",
+                    "AUTH_TOKEN_MISSING",
+                    "token_missing",
+                )),
             };
         }
         if let Some(source) = self.peer.counted {
@@ -245,9 +332,17 @@ impl Hand<'_> {
         }
         let password = auth.token.is_none() && auth.password.is_some();
         Err(if password {
-            unauthorized("gateway password mismatch", "AUTH_PASSWORD_MISMATCH", "password_mismatch")
+            unauthorized(
+                "gateway password mismatch",
+                "AUTH_PASSWORD_MISMATCH",
+                "password_mismatch",
+            )
         } else {
-            unauthorized("gateway token mismatch", "AUTH_TOKEN_MISMATCH", "token_mismatch")
+            unauthorized(
+                "gateway token mismatch",
+                "AUTH_TOKEN_MISMATCH",
+                "token_mismatch",
+            )
         })
     }
 
@@ -257,13 +352,16 @@ impl Hand<'_> {
         let asked = match &params.scopes {
             None => Scopes::ALL,
             Some(words) => {
-                let scopes: Vec<Scope> = words.iter().filter_map(|word| word.parse().ok()).collect();
+                let scopes: Vec<Scope> =
+                    words.iter().filter_map(|word| word.parse().ok()).collect();
                 Scopes::ALL.narrowed_to(&scopes)
             }
         };
         let client = (params.client.id.as_str(), params.client.mode);
-        let trusted_kind =
-            matches!(client, ("cli", ClientMode::Cli) | ("gateway-client", ClientMode::Backend));
+        let trusted_kind = matches!(
+            client,
+            ("cli", ClientMode::Cli) | ("gateway-client", ClientMode::Backend)
+        );
         let keeps = params.device.is_some()
             || self.peer.counted.is_none()
             || protocol == Protocol::V3
@@ -275,11 +373,16 @@ impl Hand<'_> {
         let core = self.core();
         let snapshot = core.snapshot().await?;
         let agent = &core.deps.default_agent;
-        let methods = adjutant_protocol::specs().map(|spec| spec.name).filter(|name| !JSONRPC_ONLY.contains(name));
+        let methods = adjutant_protocol::specs()
+            .map(|spec| spec.name)
+            .filter(|name| !JSONRPC_ONLY.contains(name));
         Ok(HelloOk {
             kind: "hello-ok".to_owned(),
             protocol: protocol.number(),
-            server: HelloServer { version: core.deps.version.clone(), conn_id: self.connection.id.to_string() },
+            server: HelloServer {
+                version: core.deps.version.clone(),
+                conn_id: self.connection.id.to_string(),
+            },
             features: HelloFeatures {
                 methods: methods.map(str::to_owned).collect(),
                 events: EVENTS.into_iter().map(str::to_owned).collect(),
@@ -288,14 +391,21 @@ impl Hand<'_> {
             snapshot: HelloSnapshot {
                 presence: core.presence(),
                 health: snapshot.health.clone(),
-                state_version: StateVersion { presence: core.hub.presence_version(), health: snapshot.version },
+                state_version: StateVersion {
+                    presence: core.hub.presence_version(),
+                    health: snapshot.version,
+                },
                 uptime_ms: u64::try_from(core.uptime().as_millis()).unwrap_or(u64::MAX),
                 session_defaults: HelloSessionDefaults {
                     default_agent_id: agent.as_str().to_owned(),
                     main_key: "main".to_owned(),
                     main_session_key: SessionKey::main_of(agent).as_str().to_owned(),
                     scope: "per-sender".to_owned(),
-                    model_configured: core.deps.models.route(&core.deps.models.default_route()).is_ok(),
+                    model_configured: core
+                        .deps
+                        .models
+                        .route(&core.deps.models.default_route())
+                        .is_ok(),
                 },
                 auth_mode: "token".to_owned(),
             },
@@ -306,7 +416,8 @@ impl Hand<'_> {
             policy: HelloPolicy {
                 max_payload: u64::try_from(FRAME_BYTES_MAX).unwrap_or(u64::MAX),
                 max_buffered_bytes: u64::try_from(BYTES_MAX).unwrap_or(u64::MAX),
-                tick_interval_ms: u64::try_from(core.config.tick_interval.duration().as_millis()).unwrap_or(u64::MAX),
+                tick_interval_ms: u64::try_from(core.config.tick_interval.duration().as_millis())
+                    .unwrap_or(u64::MAX),
             },
         })
     }
@@ -350,7 +461,10 @@ fn locked_out(left: std::time::Duration) -> No {
         "code": "AUTH_RATE_LIMITED", "authReason": "rate_limited", "recommendedNextStep": "wait_then_retry",
         "retryable": true,
     });
-    let mut no = No::with("unauthorized: too many failed attempts, try again later", details);
+    let mut no = No::with(
+        "unauthorized: too many failed attempts, try again later",
+        details,
+    );
     no.fault.code = Code::Unauthorized;
     no.fault = no.fault.with_retry_after(left);
     no

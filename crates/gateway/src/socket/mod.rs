@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use adjutant_domain::code::Code;
 use adjutant_protocol::frames::{FIRST_FRAME_BYTES_MAX, FRAME_BYTES_MAX};
-use adjutant_protocol::{Caller, Codec as _, Decoded, Fault, JsonRpc, Kind, Outbound, Refused, Request};
+use adjutant_protocol::{
+    Caller, Codec as _, Decoded, Fault, JsonRpc, Kind, Outbound, Refused, Request,
+};
 
 use crate::call::CALLS_IN_FLIGHT_MAX;
 use crate::core::Core;
@@ -76,7 +78,12 @@ pub(crate) async fn serve_jsonrpc(connection: Arc<Connection>, caller: Caller, u
 }
 
 /// Serves frames: challenge and `connect` first.
-pub(crate) async fn serve_frames(connection: Arc<Connection>, peer: Peer, origin: bool, upgraded: Upgraded) {
+pub(crate) async fn serve_frames(
+    connection: Arc<Connection>,
+    peer: Peer,
+    origin: bool,
+    upgraded: Upgraded,
+) {
     let first = u64::try_from(FIRST_FRAME_BYTES_MAX).unwrap_or(u64::MAX) + FRAME_HEADER_BYTES;
     let meter = Meter::of(first);
     let mut ws = open(upgraded, meter.clone()).await;
@@ -125,7 +132,12 @@ fn link(connection: &Arc<Connection>, caller: Caller, format: Format) -> (Arc<Li
 }
 
 async fn pump(link: &Arc<Link>, mut ws: Ws, mut queue: Queue) {
-    link.core.hub.subscribe(link.connection.id, Arc::clone(&link.outbox), link.format, link.caller.scopes);
+    link.core.hub.subscribe(
+        link.connection.id,
+        Arc::clone(&link.outbox),
+        link.format,
+        link.caller.scopes,
+    );
     let farewell = exchange(link, &mut ws, &mut queue).await;
     link.core.hub.unsubscribe(link.connection.id);
     link.gone.cancel();
@@ -172,7 +184,11 @@ async fn write(ws: &mut Ws, queue: &mut Queue, out: Out) -> Result<(), Error> {
         let (message, weight) = out.into_parts();
         ws.feed(message).await?;
         written.push(weight);
-        next = if written.len() < WRITE_BATCH { queue.try_next() } else { None };
+        next = if written.len() < WRITE_BATCH {
+            queue.try_next()
+        } else {
+            None
+        };
     }
     ws.flush().await
     // The weights are given back here: what is flushed is the kernel's.
@@ -196,12 +212,16 @@ async fn last_words(link: &Link, ws: &mut Ws, queue: &mut Queue) -> Farewell {
     Farewell::new(1012, "service restart")
 }
 
-const JSONRPC_SHUTDOWN: &str = r#"{"jsonrpc":"2.0","method":"shutdown","params":{"reason":"service restart"}}"#;
-const FRAMES_SHUTDOWN: &str = r#"{"type":"event","event":"shutdown","payload":{"reason":"service restart"}}"#;
+const JSONRPC_SHUTDOWN: &str =
+    r#"{"jsonrpc":"2.0","method":"shutdown","params":{"reason":"service restart"}}"#;
+const FRAMES_SHUTDOWN: &str =
+    r#"{"type":"event","event":"shutdown","payload":{"reason":"service restart"}}"#;
 
 fn farewell_to(error: &Error) -> Option<Farewell> {
     match error {
-        Error::Capacity(CapacityError::MessageTooLong { .. }) => Some(Farewell::new(1009, "frame too large")),
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => {
+            Some(Farewell::new(1009, "frame too large"))
+        }
         Error::Capacity(_) => Some(Farewell::new(1009, "too large")),
         Error::Utf8(_) => Some(Farewell::new(1007, "invalid UTF-8")),
         Error::Protocol(_) => Some(Farewell::new(1002, "protocol error")),
@@ -212,7 +232,10 @@ fn farewell_to(error: &Error) -> Option<Farewell> {
 /// Says goodbye and reads on for a moment: closing with unread input would reset the connection, and the client would
 /// never see why.
 async fn close(ws: &mut Ws, meter: &Meter, farewell: &Farewell) {
-    let frame = CloseFrame { code: CloseCode::from(farewell.code), reason: farewell.reason.as_str().into() };
+    let frame = CloseFrame {
+        code: CloseCode::from(farewell.code),
+        reason: farewell.reason.as_str().into(),
+    };
     let goodbye = async {
         if ws.close(Some(frame)).await.is_err() {
             return;
@@ -249,7 +272,10 @@ impl Link {
                     for item in items {
                         let id = item.map_or_else(|refused| Some(refused.id), |request| request.id);
                         if let Some(id) = id {
-                            self.refuse_rpc(Refused { id, fault: crowded() });
+                            self.refuse_rpc(Refused {
+                                id,
+                                fault: crowded(),
+                            });
                         }
                     }
                     return;
@@ -273,7 +299,9 @@ impl Link {
                 self.refuse_rpc(Refused { id, fault });
             }
         };
-        let Some(permit) = self.permit(1) else { return refuse(crowded()) };
+        let Some(permit) = self.permit(1) else {
+            return refuse(crowded());
+        };
         let call = match self.core.prepare(&self.caller, &method, params) {
             Ok(call) => call,
             Err(fault) => return refuse(fault),
@@ -282,9 +310,14 @@ impl Link {
         tokio::spawn(async move {
             let reads = call.spec.kind == Kind::Read;
             let answer = link.core.run_call(&link.caller, call);
-            let Some(result) = link.until_gone(reads, answer).await else { return };
+            let Some(result) = link.until_gone(reads, answer).await else {
+                return;
+            };
             if let Some(id) = id {
-                let reply = JsonRpc.encode(Outbound::Reply { id: &id, result: result.as_deref() });
+                let reply = JsonRpc.encode(Outbound::Reply {
+                    id: &id,
+                    result: result.as_deref(),
+                });
                 link.outbox.reply(reply).await;
             }
             drop(permit);
@@ -292,7 +325,10 @@ impl Link {
     }
 
     fn refuse_rpc(self: &Arc<Self>, refused: Refused) {
-        let reply = JsonRpc.encode(Outbound::Reply { id: &refused.id, result: Err(&refused.fault) });
+        let reply = JsonRpc.encode(Outbound::Reply {
+            id: &refused.id,
+            result: Err(&refused.fault),
+        });
         self.say(reply);
     }
 
@@ -308,13 +344,20 @@ impl Link {
 
     /// A reading call ends with its client; a writing one is finished, because it may be half done.
     async fn until_gone<T>(&self, reads: bool, call: impl Future<Output = T>) -> Option<T> {
-        if reads { self.gone.run_until_cancelled(call).await } else { Some(call.await) }
+        if reads {
+            self.gone.run_until_cancelled(call).await
+        } else {
+            Some(call.await)
+        }
     }
 }
 
 fn crowded() -> Fault {
-    Fault::new(Code::Unavailable, format!("more than {CALLS_IN_FLIGHT_MAX} calls under way on this connection"))
-        .with_retry_after(Duration::from_millis(100))
+    Fault::new(
+        Code::Unavailable,
+        format!("more than {CALLS_IN_FLIGHT_MAX} calls under way on this connection"),
+    )
+    .with_retry_after(Duration::from_millis(100))
 }
 
 /// The channel type behind [`Queue`], named here so that its bound is seen with the others.

@@ -113,7 +113,11 @@ impl Outbox {
     pub(crate) async fn reply(&self, text: String) {
         let n = text.len().min(BYTES_MAX);
         let room = async {
-            let permit = self.replies.acquire_many(u32::try_from(n).unwrap_or(u32::MAX)).await.ok()?;
+            let permit = self
+                .replies
+                .acquire_many(u32::try_from(n).unwrap_or(u32::MAX))
+                .await
+                .ok()?;
             permit.forget();
             let weight = Weight::Replies(Arc::clone(&self.replies), n);
             // An error means that the connection is over.

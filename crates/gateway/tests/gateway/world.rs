@@ -27,7 +27,9 @@ use adjutant_gateway::{Config, Deps, Gateway, Listeners};
 use adjutant_ports::bus::{Bus, Pulse, PulseKind};
 use adjutant_ports::clock::{Clock, Entropy};
 use adjutant_ports::config::{ConfigChange, ConfigDoor, ConfigFault, Explained};
-use adjutant_ports::provider::{ModelAsk, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route};
+use adjutant_ports::provider::{
+    ModelAsk, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route,
+};
 use adjutant_ports::store::{Append, Claim, Offer, Store};
 use adjutant_store::{LocalBus, Sqlite};
 use adjutant_telemetry::Metrics;
@@ -62,7 +64,8 @@ struct Dice(AtomicU64);
 impl Entropy for Dice {
     fn next_u128(&self) -> u128 {
         let n = self.0.fetch_add(1, Ordering::Relaxed);
-        u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 64 | u128::from(n.wrapping_mul(0xbf58_476d_1ce4_e5b9))
+        u128::from(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)) << 64
+            | u128::from(n.wrapping_mul(0xbf58_476d_1ce4_e5b9))
     }
 }
 
@@ -119,16 +122,31 @@ impl ConfigDoor for OneSetting {
         match key {
             None => Ok(json!({ "gateway": { "port": 1, "token": "hunter2-hunter2" } })),
             Some("gateway.port") => Ok(json!(1)),
-            Some(key) => Err(ConfigFault::UnknownKey { key: key.to_owned(), nearest: Some("gateway.port".to_owned()) }),
+            Some(key) => Err(ConfigFault::UnknownKey {
+                key: key.to_owned(),
+                nearest: Some("gateway.port".to_owned()),
+            }),
         }
     }
 
     fn explain(&self, key: &str) -> Result<Explained, ConfigFault> {
-        Err(ConfigFault::UnknownKey { key: key.to_owned(), nearest: None })
+        Err(ConfigFault::UnknownKey {
+            key: key.to_owned(),
+            nearest: None,
+        })
     }
 
-    fn set(&self, key: &str, _value: Option<Value>, _base: Option<&str>) -> Result<ConfigChange, ConfigFault> {
-        Ok(ConfigChange { keys: vec![key.to_owned()], needs_restart: vec![], hash: "h".to_owned() })
+    fn set(
+        &self,
+        key: &str,
+        _value: Option<Value>,
+        _base: Option<&str>,
+    ) -> Result<ConfigChange, ConfigFault> {
+        Ok(ConfigChange {
+            keys: vec![key.to_owned()],
+            needs_restart: vec![],
+            hash: "h".to_owned(),
+        })
     }
 
     fn schema(&self) -> Value {
@@ -182,8 +200,14 @@ impl World {
         )
         .unwrap();
         let owner = OwnerId::local();
-        store.put_agent(agent(&owner, dir.path()), None).await.unwrap();
-        let mut config = Config { port: 0, ..Config::default() };
+        store
+            .put_agent(agent(&owner, dir.path()), None)
+            .await
+            .unwrap();
+        let mut config = Config {
+            port: 0,
+            ..Config::default()
+        };
         change(&mut config);
         let deps = Deps {
             store: Arc::clone(&store),
@@ -196,7 +220,10 @@ impl World {
             token: Token::parse(TOKEN).unwrap(),
             owner: owner.clone(),
             default_agent: AgentId::main(),
-            limits: Arc::new(|agent: &Agent| Limits { agent: agent.limits.clone(), budget: agent.budget }),
+            limits: Arc::new(|agent: &Agent| Limits {
+                agent: agent.limits.clone(),
+                budget: agent.budget,
+            }),
             workspaces: dir.path().join("workspaces"),
             version: "0.0.0-test".to_owned(),
         };
@@ -204,7 +231,17 @@ impl World {
         let address = listeners.address();
         let stop = CancellationToken::new();
         let served = tokio::spawn(Gateway::new(deps, config).serve(listeners, stop.clone()));
-        Self { address, store, bus, owner, stop, dir, entropy, clock, served: Some(served) }
+        Self {
+            address,
+            store,
+            bus,
+            owner,
+            stop,
+            dir,
+            entropy,
+            clock,
+            served: Some(served),
+        }
     }
 
     /// Sends raw bytes over a fresh TCP connection and reads until the other side closes.
@@ -219,9 +256,18 @@ impl World {
     }
 
     /// One HTTP request with the given header lines; gives status and body.
-    pub(crate) async fn http(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> (u16, String) {
+    pub(crate) async fn http(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> (u16, String) {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        if !headers.iter().any(|line| line.to_ascii_lowercase().starts_with("host:")) {
+        if !headers
+            .iter()
+            .any(|line| line.to_ascii_lowercase().starts_with("host:"))
+        {
             head.push_str(&format!("Host: 127.0.0.1:{}\r\n", self.address.port()));
         }
         for line in headers {
@@ -235,15 +281,28 @@ impl World {
         let mut bytes = head.into_bytes();
         bytes.extend_from_slice(body);
         let answer = self.raw(&bytes).await;
-        let status = answer.split(' ').nth(1).and_then(|text| text.parse().ok()).unwrap_or(0);
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        let status = answer
+            .split(' ')
+            .nth(1)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
+        let body = answer
+            .split_once("\r\n\r\n")
+            .map(|(_, body)| body.to_owned())
+            .unwrap_or_default();
         (status, body)
     }
 
     /// One authenticated POST to `/rpc`.
     pub(crate) async fn post(&self, body: &[u8]) -> (u16, String) {
         let token = format!("Authorization: Bearer {TOKEN}");
-        self.http("POST", "/rpc", &[&token, "Content-Type: application/json"], body).await
+        self.http(
+            "POST",
+            "/rpc",
+            &[&token, "Content-Type: application/json"],
+            body,
+        )
+        .await
     }
 
     /// One JSON-RPC call; gives the whole envelope.
@@ -265,25 +324,40 @@ impl World {
     pub(crate) async fn send(&self, session: &str, message: &str) -> String {
         let key = format!("k-{}", self.entropy.next_u128());
         let sent = self
-            .ok("chat.send", json!({ "sessionKey": session, "message": message, "idempotencyKey": key }))
+            .ok(
+                "chat.send",
+                json!({ "sessionKey": session, "message": message, "idempotencyKey": key }),
+            )
             .await;
         assert_eq!(sent, json!({ "runId": key, "status": "started" }));
         key
     }
 
     /// A WebSocket with the given extra headers.
-    pub(crate) async fn ws(&self, path: &str, headers: &[(&'static str, String)]) -> Result<Client, String> {
-        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+    pub(crate) async fn ws(
+        &self,
+        path: &str,
+        headers: &[(&'static str, String)],
+    ) -> Result<Client, String> {
+        let mut request = format!("ws://{}{path}", self.address)
+            .into_client_request()
+            .unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
-        let connected = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(request)).await.unwrap();
-        connected.map(|(socket, _)| Client { socket, next: 0 }).map_err(|e| e.to_string())
+        let connected = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(request))
+            .await
+            .unwrap();
+        connected
+            .map(|(socket, _)| Client { socket, next: 0 })
+            .map_err(|e| e.to_string())
     }
 
     /// A JSON-RPC WebSocket.
     pub(crate) async fn jsonrpc(&self) -> Client {
-        self.ws("/rpc", &[("authorization", format!("Bearer {TOKEN}"))]).await.unwrap()
+        self.ws("/rpc", &[("authorization", format!("Bearer {TOKEN}"))])
+            .await
+            .unwrap()
     }
 
     /// A frames WebSocket after `connect`; gives the payload of hello-ok, too.
@@ -301,7 +375,11 @@ impl World {
     pub(crate) async fn claim(&self) -> Claim {
         let worker = WorkerId::mint(self.clock.now(), self.entropy.next_u128());
         loop {
-            let claim = self.store.claim(&Offer { worker }, Duration::from_secs(30)).await.unwrap();
+            let claim = self
+                .store
+                .claim(&Offer { worker }, Duration::from_secs(30))
+                .await
+                .unwrap();
             match claim {
                 Some(claim) => return claim,
                 None => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -311,7 +389,13 @@ impl World {
 
     /// Appends to the run of a claim.
     pub(crate) async fn append(&self, claim: &Claim, entries: Vec<Entry>) {
-        let append = Append { run: &claim.run, fence: claim.fence, entries, caps: vec![], grants: vec![] };
+        let append = Append {
+            run: &claim.run,
+            fence: claim.fence,
+            entries,
+            caps: vec![],
+            grants: vec![],
+        };
         self.store.append(append).await.unwrap();
     }
 
@@ -334,13 +418,23 @@ impl World {
             reserve: Micros::ZERO,
             day: self.clock.local_day(),
         };
-        let usage = Usage { input: 10, output: 4, ..Usage::default() };
+        let usage = Usage {
+            input: 10,
+            output: 4,
+            ..Usage::default()
+        };
         let route = "test/echo".to_owned();
         let entries = vec![
-            Entry::ModelAsked { attempt: 1, route: route.clone(), budget: budget.clone() },
+            Entry::ModelAsked {
+                attempt: 1,
+                route: route.clone(),
+                budget: budget.clone(),
+            },
             Entry::ModelReplied {
                 message,
-                parts: vec![Part::Text { text: text.to_owned() }],
+                parts: vec![Part::Text {
+                    text: text.to_owned(),
+                }],
                 stop: StopReason::End,
                 route,
                 usage,
@@ -364,8 +458,14 @@ impl World {
 
     pub(crate) fn done(message: MessageId) -> Entry {
         Entry::Finished {
-            outcome: Outcome::Done { message: Some(message) },
-            usage: Usage { input: 10, output: 4, ..Usage::default() },
+            outcome: Outcome::Done {
+                message: Some(message),
+            },
+            usage: Usage {
+                input: 10,
+                output: 4,
+                ..Usage::default()
+            },
             cost: Cost::Priced { micros: Micros(42) },
         }
     }
@@ -373,7 +473,10 @@ impl World {
     /// The gateway still works.
     pub(crate) async fn assert_healthy(&self) {
         assert_eq!(self.ok("health", json!({})).await["ok"], true);
-        assert_eq!(self.http("GET", "/healthz", &[], b"").await, (200, "ok\n".to_owned()));
+        assert_eq!(
+            self.http("GET", "/healthz", &[], b"").await,
+            (200, "ok\n".to_owned())
+        );
     }
 }
 
@@ -419,13 +522,18 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn say(&mut self, value: Value) {
-        self.socket.send(Message::text(value.to_string())).await.unwrap();
+        self.socket
+            .send(Message::text(value.to_string()))
+            .await
+            .unwrap();
     }
 
     /// The next text, as JSON.
     pub(crate) async fn next(&mut self) -> Value {
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("silence");
+            let message = tokio::time::timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("silence");
             match message.expect("the connection ended").unwrap() {
                 Message::Text(text) => return serde_json::from_str(text.as_str()).unwrap(),
                 Message::Close(frame) => panic!("closed: {frame:?}"),
@@ -461,9 +569,13 @@ impl Client {
     pub(crate) async fn closed(&mut self) -> (u16, String, Vec<Value>) {
         let mut said = Vec::new();
         loop {
-            let message = tokio::time::timeout(PATIENCE, self.socket.next()).await.expect("silence");
+            let message = tokio::time::timeout(PATIENCE, self.socket.next())
+                .await
+                .expect("silence");
             match message {
-                Some(Ok(Message::Text(text))) => said.push(serde_json::from_str(text.as_str()).unwrap()),
+                Some(Ok(Message::Text(text))) => {
+                    said.push(serde_json::from_str(text.as_str()).unwrap())
+                }
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return (frame.code.into(), frame.reason.as_str().to_owned(), said);
                 }
@@ -478,7 +590,8 @@ impl Client {
     pub(crate) async fn rpc(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let id = self.next;
-        self.say(json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params })).await;
+        self.say(json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+            .await;
         self.until(|value| value["id"] == id).await
     }
 
@@ -486,7 +599,9 @@ impl Client {
     pub(crate) async fn req(&mut self, method: &str, params: Value) -> Value {
         self.next += 1;
         let id = format!("r{}", self.next);
-        self.say(json!({ "type": "req", "id": id, "method": method, "params": params })).await;
-        self.until(|value| value["type"] == "res" && value["id"] == id).await
+        self.say(json!({ "type": "req", "id": id, "method": method, "params": params }))
+            .await;
+        self.until(|value| value["type"] == "res" && value["id"] == id)
+            .await
     }
 }

@@ -30,20 +30,31 @@ impl Codec for Frames {
     fn encode(&self, out: Outbound<'_>) -> String {
         let mut text = String::with_capacity(96);
         match out {
-            Outbound::Reply { id, result: Ok(payload) } => {
+            Outbound::Reply {
+                id,
+                result: Ok(payload),
+            } => {
                 text.push_str("{\"type\":\"res\"");
                 member_raw(&mut text, "id", &id.to_json());
                 text.push_str(",\"ok\":true");
                 member_raw(&mut text, "payload", payload.get());
             }
-            Outbound::Reply { id, result: Err(fault) } => {
+            Outbound::Reply {
+                id,
+                result: Err(fault),
+            } => {
                 self.failure(&mut text, id, fault);
             }
             Outbound::Failed { id, fault, payload } => {
                 self.failure(&mut text, id, fault);
                 member_raw(&mut text, "payload", payload.get());
             }
-            Outbound::Event { name, payload, seq, state_version } => {
+            Outbound::Event {
+                name,
+                payload,
+                seq,
+                state_version,
+            } => {
                 text.push_str("{\"type\":\"event\"");
                 member_raw(&mut text, "event", &quoted(name));
                 member_raw(&mut text, "payload", payload.get());
@@ -76,7 +87,10 @@ impl Frames {
             (Code::Forbidden, Protocol::V3) => "INVALID_REQUEST",
             _ => wire.frames,
         };
-        let mut text = format!("{{\"code\":\"{code}\",\"message\":{}", quoted(&fault.message));
+        let mut text = format!(
+            "{{\"code\":\"{code}\",\"message\":{}",
+            quoted(&fault.message)
+        );
         if let Some(details) = self.details(fault, code) {
             member(&mut text, "details", &details);
         }
@@ -107,15 +121,32 @@ impl Frames {
         if let Some(trace) = &fault.trace_id {
             details.insert("traceId".to_owned(), Value::from(trace.as_str()));
         }
-        if details.is_empty() { None } else { Some(Value::Object(details)) }
+        if details.is_empty() {
+            None
+        } else {
+            Some(Value::Object(details))
+        }
     }
 }
 
-const REQUEST_MEMBERS: [&str; 6] = ["type", "id", "method", "params", "traceparent", "expectedProfileId"];
+const REQUEST_MEMBERS: [&str; 6] = [
+    "type",
+    "id",
+    "method",
+    "params",
+    "traceparent",
+    "expectedProfileId",
+];
 
 fn refused(id: Option<&str>, reason: impl std::fmt::Display) -> Refused {
     let id = RequestId::Text(id.unwrap_or("invalid").to_owned());
-    Refused { id, fault: Fault::new(Code::InvalidRequest, format!("invalid request frame: {reason}")) }
+    Refused {
+        id,
+        fault: Fault::new(
+            Code::InvalidRequest,
+            format!("invalid request frame: {reason}"),
+        ),
+    }
 }
 
 fn decode_frame(bytes: &[u8]) -> Result<Request, Refused> {
@@ -136,7 +167,10 @@ fn decode_frame(bytes: &[u8]) -> Result<Request, Refused> {
     if members.get("type").map(|raw| raw.get()) != Some("\"req\"") {
         return Err(refused(id, "`type` must be \"req\""));
     }
-    if let Some(odd) = members.keys().find(|k| !REQUEST_MEMBERS.contains(&k.as_str())) {
+    if let Some(odd) = members
+        .keys()
+        .find(|k| !REQUEST_MEMBERS.contains(&k.as_str()))
+    {
         let odd: String = odd.chars().take(64).collect();
         return Err(refused(id, format!("unexpected property '{odd}'")));
     }
@@ -144,7 +178,10 @@ fn decode_frame(bytes: &[u8]) -> Result<Request, Refused> {
         return Err(refused(None, "must have required property 'id'"));
     };
     if members.contains_key("traceparent") && string("traceparent", 128).is_none() {
-        return Err(refused(Some(id), "`traceparent` must be a text of at most 128 bytes"));
+        return Err(refused(
+            Some(id),
+            "`traceparent` must be a text of at most 128 bytes",
+        ));
     }
     let method = string("method", METHOD_BYTES_MAX)
         .ok_or_else(|| refused(Some(id), "must have required property 'method'"))?;
@@ -153,5 +190,9 @@ fn decode_frame(bytes: &[u8]) -> Result<Request, Refused> {
         Some(raw) if raw.get() == "null" => empty_params(),
         Some(raw) => (*raw).to_owned(),
     };
-    Ok(Request { id: Some(RequestId::Text(id.to_owned())), method, params })
+    Ok(Request {
+        id: Some(RequestId::Text(id.to_owned())),
+        method,
+        params,
+    })
 }

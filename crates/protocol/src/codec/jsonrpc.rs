@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use adjutant_domain::code::Code;
 
 use crate::codec::{
-    BATCH_CALLS_MAX, Batch, Codec, Decoded, METHOD_BYTES_MAX, Outbound, REQUEST_ID_BYTES_MAX, Refused,
-    Request, RequestId, empty_params, member, member_raw, quoted,
+    BATCH_CALLS_MAX, Batch, Codec, Decoded, METHOD_BYTES_MAX, Outbound, REQUEST_ID_BYTES_MAX,
+    Refused, Request, RequestId, empty_params, member, member_raw, quoted,
 };
 use crate::fault::{Fault, Retry};
 use crate::gate;
@@ -21,20 +21,36 @@ impl Codec for JsonRpc {
     fn decode(&self, bytes: &[u8]) -> Decoded {
         let text = match gate::check(bytes) {
             Ok(text) => text,
-            Err(fault) => return Decoded::one(Err(Refused { id: RequestId::Null, fault })),
+            Err(fault) => {
+                return Decoded::one(Err(Refused {
+                    id: RequestId::Null,
+                    fault,
+                }));
+            }
         };
-        if text.trim_start().starts_with('[') { decode_batch(text) } else { Decoded::one(decode_one(text)) }
+        if text.trim_start().starts_with('[') {
+            decode_batch(text)
+        } else {
+            Decoded::one(decode_one(text))
+        }
     }
 
     fn encode(&self, out: Outbound<'_>) -> String {
         let mut text = String::with_capacity(64);
         text.push_str("{\"jsonrpc\":\"2.0\"");
         match out {
-            Outbound::Reply { id, result: Ok(result) } => {
+            Outbound::Reply {
+                id,
+                result: Ok(result),
+            } => {
                 member_raw(&mut text, "id", &id.to_json());
                 member_raw(&mut text, "result", result.get());
             }
-            Outbound::Reply { id, result: Err(fault) } | Outbound::Failed { id, fault, .. } => {
+            Outbound::Reply {
+                id,
+                result: Err(fault),
+            }
+            | Outbound::Failed { id, fault, .. } => {
                 member_raw(&mut text, "id", &id.to_json());
                 member_raw(&mut text, "error", &error(fault));
             }
@@ -52,13 +68,21 @@ impl JsonRpc {
     /// Joins answers to one batch answer; none when every request was a notification.
     #[must_use]
     pub fn join(replies: &[String]) -> Option<String> {
-        if replies.is_empty() { None } else { Some(format!("[{}]", replies.join(","))) }
+        if replies.is_empty() {
+            None
+        } else {
+            Some(format!("[{}]", replies.join(",")))
+        }
     }
 }
 
 fn error(fault: &Fault) -> String {
     let wire = fault.wire();
-    let mut data = format!("{{\"code\":\"{}\",\"retryable\":{}", wire.word, wire.retry != Retry::Never);
+    let mut data = format!(
+        "{{\"code\":\"{}\",\"retryable\":{}",
+        wire.word,
+        wire.retry != Retry::Never
+    );
     if let Some(ms) = fault.retry_after_ms() {
         member(&mut data, "retryAfterMs", &ms);
     }
@@ -72,12 +96,19 @@ fn error(fault: &Fault) -> String {
         member(&mut data, "details", details);
     }
     data.push('}');
-    format!("{{\"code\":{},\"message\":{},\"data\":{data}}}", wire.rpc, quoted(&fault.message))
+    format!(
+        "{{\"code\":{},\"message\":{},\"data\":{data}}}",
+        wire.rpc,
+        quoted(&fault.message)
+    )
 }
 
 fn refused(id: RequestId, reason: impl Into<String>) -> Refused {
     let reason = reason.into();
-    Refused { id, fault: Fault::new(Code::InvalidRequest, format!("invalid request: {reason}")) }
+    Refused {
+        id,
+        fault: Fault::new(Code::InvalidRequest, format!("invalid request: {reason}")),
+    }
 }
 
 fn decode_batch(text: &str) -> Decoded {
@@ -89,10 +120,18 @@ fn decode_batch(text: &str) -> Decoded {
         return Decoded::one(Err(refused(RequestId::Null, "an empty batch")));
     }
     if items.len() > BATCH_CALLS_MAX {
-        let reason = format!("a batch of {} calls; at most {BATCH_CALLS_MAX}", items.len());
+        let reason = format!(
+            "a batch of {} calls; at most {BATCH_CALLS_MAX}",
+            items.len()
+        );
         return Decoded::one(Err(refused(RequestId::Null, reason)));
     }
-    Decoded::Batch(items.into_iter().map(|item| decode_one(item.get())).collect::<Batch>())
+    Decoded::Batch(
+        items
+            .into_iter()
+            .map(|item| decode_one(item.get()))
+            .collect::<Batch>(),
+    )
 }
 
 fn decode_one(text: &str) -> Result<Request, Refused> {
@@ -101,17 +140,21 @@ fn decode_one(text: &str) -> Result<Request, Refused> {
     }
     let members: BTreeMap<String, &RawValue> =
         serde_json::from_str(text).map_err(|e| refused(RequestId::Null, e.to_string()))?;
-    let id = match members.get("id") {
-        None => None,
-        Some(raw) => Some(decode_id(raw).ok_or_else(|| {
-            refused(RequestId::Null, "`id` must be a string, a number or null")
-        })?),
-    };
+    let id =
+        match members.get("id") {
+            None => None,
+            Some(raw) => Some(decode_id(raw).ok_or_else(|| {
+                refused(RequestId::Null, "`id` must be a string, a number or null")
+            })?),
+        };
     let reply_id = || id.clone().unwrap_or(RequestId::Null);
     if members.get("jsonrpc").map(|raw| raw.get()) != Some("\"2.0\"") {
         return Err(refused(reply_id(), "`jsonrpc` must be \"2.0\""));
     }
-    if let Some(odd) = members.keys().find(|k| !["jsonrpc", "id", "method", "params"].contains(&k.as_str())) {
+    if let Some(odd) = members
+        .keys()
+        .find(|k| !["jsonrpc", "id", "method", "params"].contains(&k.as_str()))
+    {
         let odd: String = odd.chars().take(64).collect();
         return Err(refused(reply_id(), format!("unexpected member `{odd}`")));
     }
@@ -136,6 +179,8 @@ fn decode_id(raw: &RawValue) -> Option<RequestId> {
         serde_json::Value::Null => Some(RequestId::Null),
         serde_json::Value::Number(n) => Some(RequestId::Number(n)),
         serde_json::Value::String(text) => Some(RequestId::Text(text)),
-        serde_json::Value::Bool(_) | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+        serde_json::Value::Bool(_) | serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+            None
+        }
     }
 }

@@ -201,7 +201,11 @@ pub struct AgentSpec {
     /// Name in keys.
     pub name: AgentId,
     /// Name for people.
-    #[serde(default, alias = "display_name", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        alias = "display_name",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub display_name: Option<String>,
     /// What it is for.
     #[serde(default)]
@@ -216,7 +220,11 @@ pub struct AgentSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fallbacks: Vec<String>,
     /// How much it may do, 1 to 5; 1 by default.
-    #[serde(default, alias = "trust_level", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        alias = "trust_level",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub trust_level: Option<TrustLevel>,
     /// Instructions.
     #[serde(default, alias = "system_prompt")]

@@ -44,7 +44,9 @@ pub struct BudgetStatusParams {
 }
 
 /// How full a window is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetLevel {
     /// Below four fifths, or without a cap.

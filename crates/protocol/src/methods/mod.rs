@@ -85,7 +85,10 @@ pub(crate) fn decode<M: Method>(params: &RawValue) -> Result<M::Params, Fault> {
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let text = text.split(" at line ").next().unwrap_or(&text);
-    if let Some(field) = text.strip_prefix("missing field `").and_then(|t| t.strip_suffix('`')) {
+    if let Some(field) = text
+        .strip_prefix("missing field `")
+        .and_then(|t| t.strip_suffix('`'))
+    {
         return format!("must have required property '{field}'");
     }
     if let Some(rest) = text.strip_prefix("unknown field `")
@@ -99,6 +102,10 @@ fn reason(error: &serde_json::Error) -> String {
 }
 
 pub(crate) fn encode<T: Serialize>(result: &T) -> Result<Box<RawValue>, Fault> {
-    serde_json::value::to_raw_value(result)
-        .map_err(|e| Fault::new(Code::Internal, format!("the answer could not be written: {e}")))
+    serde_json::value::to_raw_value(result).map_err(|e| {
+        Fault::new(
+            Code::Internal,
+            format!("the answer could not be written: {e}"),
+        )
+    })
 }

@@ -268,13 +268,25 @@ pub struct SessionsPatchParams {
     /// The key, long or short.
     pub key: String,
     /// Label for people.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub label: Option<Option<String>>,
     /// `provider/model`.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub model: Option<Option<String>>,
     /// From now.
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "nullable",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub expires_in_ms: Option<Option<u64>>,
     /// Makes a repeat harmless.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -358,7 +358,9 @@ impl From<Event> for WireEvent {
         Self {
             cursor: event.cursor,
             at: event.at,
-            run_id: event.run_name.or_else(|| event.run.map(|run| run.to_string())),
+            run_id: event
+                .run_name
+                .or_else(|| event.run.map(|run| run.to_string())),
             session_key: event.session.map(|key| key.as_str().to_owned()),
             kind: event.kind,
         }

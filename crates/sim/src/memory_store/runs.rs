@@ -8,7 +8,7 @@ use adjutant_domain::event::Event;
 use adjutant_domain::id::{MessageId, OwnerId, RunId, SessionId};
 use adjutant_domain::money::Micros;
 use adjutant_domain::run::{
-    Entry, Fence, LedgerLine, Logged, Row, Run, RunStatus, Seq, Signal, Wake, project,
+    ClaimedFrom, Entry, Fence, LedgerLine, Logged, Row, Run, RunStatus, Seq, Signal, Wake, project,
 };
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{
@@ -376,10 +376,12 @@ impl RunStore for MemoryStore {
             let Some(id) = inner.head(elapsed) else {
                 return Ok(None);
             };
+            let from;
             let (fence, first_input) = {
                 let Some(row) = inner.runs.get_mut(&id) else {
                     return Ok(None);
                 };
+                from = ClaimedFrom::status(row.status.word());
                 row.fence = Fence(row.fence.0 + 1);
                 row.worker = Some(offer.worker);
                 row.lease_until = Some(elapsed.saturating_add(lease));
@@ -396,6 +398,7 @@ impl RunStore for MemoryStore {
             let entry = Entry::Claimed {
                 worker: offer.worker,
                 fence,
+                from,
             };
             let events = inner
                 .write_entry(id, fence, now, entry)

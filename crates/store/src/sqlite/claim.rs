@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use adjutant_domain::id::{MessageId, RunId, WorkerId};
-use adjutant_domain::run::{Entry, Fence, Logged, Run, RunStatus, Seq, Signal};
+use adjutant_domain::run::{ClaimedFrom, Entry, Fence, Logged, Run, RunStatus, Seq, Signal};
 use adjutant_ports::store::{Claim, StoreError, Stored};
 
 use crate::error::Done;
@@ -46,6 +46,7 @@ struct Candidate {
     id: RunId,
     priority: i32,
     ready_at: i64,
+    from: ClaimedFrom,
 }
 
 impl Candidate {
@@ -90,13 +91,17 @@ pub(crate) fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<
     let Some((run, fence, head)) = taken else {
         return Ok(None);
     };
-    let fence = Fence(fence);
+    let (fence, from) = (Fence(fence), next.from);
     if fence.0 == 1 {
         for id in input(tx, run.id)? {
             message::place(tx, &run.owner, id)?;
         }
     }
-    let entry = Entry::Claimed { worker, fence };
+    let entry = Entry::Claimed {
+        worker,
+        fence,
+        from,
+    };
     project::write(
         tx,
         &run,
@@ -120,7 +125,7 @@ pub(crate) fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<
 /// The best of those that rest or whose worker is gone, and whose time has come. They have their seats already.
 fn due(tx: &Tx<'_>, now: i64) -> Done<Option<Candidate>> {
     tx.one(
-        "select id, priority, ready_at from runs
+        "select id, priority, ready_at, status from runs
           where status in ('running', 'parked')
             and due_at <= ?
           order by priority desc, ready_at, id
@@ -133,7 +138,7 @@ fn due(tx: &Tx<'_>, now: i64) -> Done<Option<Candidate>> {
 /// The best of those that wait for the first time, in a session whose seat is free.
 fn queued(tx: &Tx<'_>) -> Done<Option<Candidate>> {
     tx.one(
-        "select id, priority, ready_at from runs q
+        "select id, priority, ready_at, status from runs q
           where status = 'queued'
             and not exists (select 1 from runs a
                              where a.session = q.session
@@ -150,6 +155,7 @@ fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
         id: col::id(row, 0)?,
         priority: row.get(1)?,
         ready_at: row.get(2)?,
+        from: ClaimedFrom::status(&row.get::<_, String>(3)?),
     })
 }
 

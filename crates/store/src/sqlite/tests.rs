@@ -418,3 +418,20 @@ fn old_events_and_answers_go_and_the_newest_event_stays() {
         [last]
     );
 }
+
+// covers: R1
+#[test]
+fn what_must_be_flushed_is_flushed_whatever_came_before_it() {
+    let bench = Bench::new();
+    let level = |tx: &mut crate::writer::Tx<'_>| {
+        Ok(tx
+            .db
+            .query_row("pragma synchronous", [], |row| row.get::<_, u8>(0))?)
+    };
+    const NORMAL: u8 = 1;
+    const FULL: u8 = 2;
+    for _ in 0..3 {
+        assert_eq!(block_on(bench.store().relaxed(level)).unwrap(), NORMAL);
+        assert_eq!(block_on(bench.store().flushed(level)).unwrap(), FULL);
+    }
+}

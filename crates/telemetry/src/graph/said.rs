@@ -29,7 +29,7 @@ pub(super) fn sentence(entry: &Entry, name: &str, rest: Rest) -> String {
             Work::Call { name, .. } => format!("a person asked for one call of `{name}`"),
             Work::Reflect { of } => format!("a look back at {of} was accepted"),
         },
-        Entry::Claimed { worker, fence } => match (fence.0, rest) {
+        Entry::Claimed { worker, fence, .. } => match (fence.0, rest) {
             (0 | 1, _) => format!("{worker} took the run"),
             (n, Rest::Parked) => format!("{worker} took the run up again (claim {n})"),
             (n, Rest::Running) => {

@@ -41,6 +41,7 @@ fn claimed(fence: u64) -> Entry {
     Entry::Claimed {
         worker: WorkerId::from_u128(7),
         fence: Fence(fence),
+        from: adjutant_domain::run::ClaimedFrom::Queue,
     }
 }
 
