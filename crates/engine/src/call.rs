@@ -11,13 +11,14 @@ use futures::future::{Either, join_all, select};
 use adjutant_domain::approval::{Approval, ApprovalState, Choice, Grant, GrantEffect};
 use adjutant_domain::id::{ApprovalId, CallId, GrantId};
 use adjutant_domain::label::{Label, Origin};
-use adjutant_domain::run::{CallState, Entry, Phase, RunState, TrailStep};
+use adjutant_domain::run::{CallState, Entry, Phase, RunState, TrailStep, Work};
 use adjutant_domain::tool::{ActionClass, Effect, ToolCall, ToolOutcome};
 use adjutant_policy::{Decision, Facts, Permit, Question, Verdict, admit_call};
 use adjutant_ports::{Tool, ToolCx};
 
 use crate::drive::{Cx, Halt};
 use crate::next::{Settlement, settle};
+use crate::{context, reflect};
 
 /// Room for the marks and exit lines that tools add to a result they have cut themselves, in bytes.
 const RESULT_SLACK_BYTES: usize = 512;
@@ -25,8 +26,26 @@ const RESULT_SLACK_BYTES: usize = 512;
 /// Added to a tool's own deadline before the engine drops its future.
 const TOOL_GRACE: Duration = Duration::from_secs(2);
 
+/// Learns how far the model's words can be trusted before policy is asked. Under the claim that asked the model this is
+/// known; under a later one only the run's own log is, and not what the model was shown besides (S21, S22).
+async fn recollect(cx: &mut Cx, state: &RunState) -> Result<(), Halt> {
+    match state.work {
+        Work::Call { .. } => {}
+        Work::Chat => {
+            cx.history().await?;
+            context::recalled(cx).await?;
+        }
+        Work::Reflect { of } if !cx.reflected => {
+            reflect::prompt(cx, of).await?;
+        }
+        Work::Reflect { .. } => {}
+    }
+    Ok(())
+}
+
 /// Asks policy about calls that were asked for, answered or left unanswered too long.
 pub(crate) async fn admit(cx: &mut Cx, state: &mut RunState, calls: &[CallId]) -> Result<(), Halt> {
+    recollect(cx, state).await?;
     let grants = cx
         .deps
         .store
@@ -265,6 +284,7 @@ async fn permit_for(
     if let Some(permit) = cx.permits.remove(&call.id) {
         return Ok(Some(permit));
     }
+    recollect(cx, state).await?;
     let grants = cx
         .deps
         .store
@@ -291,6 +311,17 @@ async fn permit_for(
 }
 
 type Job = (CallId, Arc<dyn Tool>, Permit);
+
+/// What a call is that was stopped at its time limit: for one that must happen once, nobody knows.
+fn overdue(effect: Effect, deadline: Duration) -> ToolOutcome {
+    let text = format!("stopped at the time limit of {} s", deadline.as_secs());
+    match effect {
+        Effect::Once => ToolOutcome::Unknown {
+            text: format!("{text}; part of it may have happened"),
+        },
+        Effect::Reads | Effect::Idempotent => ToolOutcome::Failed { text },
+    }
+}
 
 async fn perform(cx: &mut Cx, state: &mut RunState, jobs: Vec<Job>) -> Result<(), Halt> {
     let ids: Vec<CallId> = jobs.iter().map(|(id, ..)| *id).collect();
@@ -322,15 +353,15 @@ async fn perform(cx: &mut Cx, state: &mut RunState, jobs: Vec<Job>) -> Result<()
                 Either::Left((Err(error), _)) => ToolOutcome::Failed {
                     text: error.to_string(),
                 },
-                Either::Right(_) => ToolOutcome::Failed {
-                    text: format!("stopped at the time limit of {} s", deadline.as_secs()),
-                },
+                Either::Right(_) => overdue(tool.spec().effect, deadline),
             };
             (id, outcome)
         }
     }));
     match cx.attend(state, effects).await? {
         Some(outcomes) => {
+            // What was admitted beside these calls was admitted before their results were known (invariant 19).
+            cx.permits.clear();
             for (id, outcome) in outcomes {
                 // Tools cut their own output and say so; this is the belt for those that do not.
                 let outcome = bounded(

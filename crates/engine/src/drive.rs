@@ -14,10 +14,10 @@ use adjutant_domain::agent::Agent;
 use adjutant_domain::approval::Approval;
 use adjutant_domain::id::{ApprovalId, CallId, MessageId};
 use adjutant_domain::label::{Label, Origin, Trust};
-use adjutant_domain::message::Message;
+use adjutant_domain::message::{Message, Part, Role};
 use adjutant_domain::run::{
-    Entry, FailKind, Fence, Logged, Outcome, Phase, Row, Run, RunState, Seq, Signal, Wake, Work,
-    project,
+    Entry, FailKind, Fence, Logged, ModelPhase, Outcome, Phase, Row, Run, RunState, Seq, Signal,
+    Wake, Work, project,
 };
 use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolOutcome;
@@ -64,10 +64,15 @@ impl Bell {
         self.waker.wake();
     }
 
+    /// Whether it rang since it was last heard.
+    fn rang(&self) -> bool {
+        self.rung.swap(false, std::sync::atomic::Ordering::AcqRel)
+    }
+
     async fn heard(&self) {
         futures::future::poll_fn(|cx| {
             self.waker.register(cx.waker());
-            if self.rung.swap(false, std::sync::atomic::Ordering::AcqRel) {
+            if self.rang() {
                 Poll::Ready(())
             } else {
                 Poll::Pending
@@ -97,6 +102,8 @@ pub(crate) struct Cx {
     pub(crate) recalled: Option<String>,
     /// The session's own choice of model, looked up once a claim.
     pub(crate) session_model: Option<Option<String>>,
+    /// Whether the run to look back at was read under this claim.
+    pub(crate) reflected: bool,
     /// Permits that were just given and not yet used.
     pub(crate) permits: BTreeMap<CallId, Permit>,
     /// Questions of this run, as they were asked.
@@ -104,14 +111,25 @@ pub(crate) struct Cx {
     /// Prompt beginnings, shared between claims.
     pub(crate) prefixes: Arc<Prefixes>,
     fence: Fence,
+    /// When this claim began, on both clocks.
+    claimed: (Timestamp, Duration),
     /// Entries that are decided but not yet written. They are always written before the next effect.
     pending: Vec<Entry>,
+    /// Words that came while the model was writing.
+    late: Vec<Signal>,
 }
 
 impl Cx {
     /// The moment.
     pub(crate) fn now(&self) -> Timestamp {
         self.deps.clock.now()
+    }
+
+    /// The moment by which limits are judged: the wall clock of the claim and the time that really passed since, so that a
+    /// clock that jumps ends no run (R37).
+    pub(crate) fn moment(&self) -> Timestamp {
+        let passed = self.deps.clock.monotonic().saturating_sub(self.claimed.1);
+        self.claimed.0.plus(passed)
     }
 
     /// Fresh entropy for an identifier.
@@ -130,7 +148,7 @@ impl Cx {
     pub(crate) fn note(&mut self, state: &mut RunState, entry: Entry) {
         let logged = Logged {
             seq: Seq(state.seq.0 + 1),
-            at: self.now(),
+            at: self.moment(),
             entry,
         };
         self.learn(&logged);
@@ -167,7 +185,13 @@ impl Cx {
         last: Option<Entry>,
         caps: Vec<Cap>,
     ) -> Result<(), Halt> {
-        let mut entries = self.pending.clone();
+        let mut entries = std::mem::take(&mut self.pending);
+        // Only a refusal by a cap leaves the run ours; then the notes are noted again.
+        let kept = if caps.is_empty() {
+            Vec::new()
+        } else {
+            entries.clone()
+        };
         let extra = usize::from(last.is_some());
         entries.extend(last);
         let grants = call::grants_of(self, &entries);
@@ -178,12 +202,19 @@ impl Cx {
             caps,
             grants,
         };
-        let appended = self.deps.store.append(append).await?;
-        self.pending.clear();
+        let appended = match self.deps.store.append(append).await {
+            Ok(appended) => appended,
+            Err(error) => {
+                self.pending = kept;
+                return Err(error.into());
+            }
+        };
         let fresh = appended.logged.len().saturating_sub(extra);
-        for logged in appended.logged.iter().skip(fresh) {
-            self.learn(logged);
-            state.apply(logged);
+        let at = self.moment();
+        for logged in appended.logged.into_iter().skip(fresh) {
+            let logged = Logged { at, ..logged };
+            self.learn(&logged);
+            state.apply(&logged);
         }
         for signal in appended.signals {
             self.hear(state, signal);
@@ -239,11 +270,39 @@ impl Cx {
                     );
                 }
             }
+            // Words that come while the model writes belong behind its reply, where the next question shows them. They
+            // stay with the store until they are in the log.
+            late @ Signal::Steer { .. } if matches!(state.model, ModelPhase::Asked { .. }) => {
+                self.late.push(late);
+            }
             Signal::Steer { message, text } => self.steer(state, message, text),
         }
     }
 
+    /// Takes up what had to wait for the model's reply.
+    pub(crate) fn hear_late(&mut self, state: &mut RunState) {
+        if !matches!(state.model, ModelPhase::Asked { .. }) {
+            for signal in std::mem::take(&mut self.late) {
+                self.hear(state, signal);
+            }
+        }
+    }
+
     fn steer(&mut self, state: &mut RunState, message: MessageId, text: String) {
+        let at = self.now();
+        if let Some(history) = &mut self.history {
+            history.retain(|m| m.id != message);
+            history.push(Message {
+                id: message,
+                thread: self.run.thread,
+                seq: None,
+                role: Role::User,
+                parts: vec![Part::Text { text: text.clone() }],
+                run: Some(self.run.id),
+                label: Label::of(Origin::Owner),
+                at,
+            });
+        }
         // Words that arrive while the agent waits for the owner are the answer it waits for.
         if let Some(call) = call::waits_for_owner(self, state) {
             let label = Label::of(Origin::Owner);
@@ -255,7 +314,6 @@ impl Cx {
             call::finish(self, state, call, outcome);
             return;
         }
-        self.history = None;
         self.note(state, Entry::Steered { message, text });
     }
 
@@ -286,11 +344,16 @@ impl Cx {
 
     async fn extend(&mut self, state: &mut RunState) -> Result<(), Halt> {
         let lease = self.config.lease.duration();
-        let signals = self
-            .deps
-            .store
-            .extend(self.run.id, self.fence, lease)
-            .await?;
+        let extended = self.deps.store.extend(self.run.id, self.fence, lease).await;
+        let signals = match extended {
+            Err(StoreError::Fenced) => return Err(Halt::Fenced),
+            // The fence guards the log, not the lease: what is under way goes on, and its result is written if it can be.
+            Err(error) => {
+                tracing::warn!(run = %self.run.id, %error, "could not say that the run lives");
+                Vec::new()
+            }
+            Ok(signals) => signals,
+        };
         for signal in signals {
             self.hear(state, signal);
         }
@@ -347,7 +410,7 @@ impl Cx {
             .agent
             .timeout
             .duration()
-            .saturating_sub(state.active_time(self.now()));
+            .saturating_sub(state.active_time(self.moment()));
         self.config
             .tool_timeout
             .duration()
@@ -414,6 +477,7 @@ pub(crate) async fn drive(
     let mut cx = Cx {
         config,
         fence,
+        claimed: (deps.clock.now(), deps.clock.monotonic()),
         bell,
         workspace,
         allowed_dirs,
@@ -423,10 +487,12 @@ pub(crate) async fn drive(
         compaction_tried: false,
         recalled: None,
         session_model: None,
+        reflected: false,
         permits: BTreeMap::new(),
         questions: BTreeMap::new(),
         prefixes,
         pending: Vec::new(),
+        late: Vec::new(),
         agent,
         run,
         deps,
@@ -454,7 +520,8 @@ pub(crate) async fn drive(
 
 async fn steps(cx: &mut Cx, state: &mut RunState) -> Result<(), Halt> {
     loop {
-        match next(state, cx.now()) {
+        cx.hear_late(state);
+        match next(state, cx.moment()) {
             Next::Settle(calls) => call::settle_all(cx, state, &calls).await?,
             Next::Admit(calls) => call::admit(cx, state, &calls).await?,
             Next::Run(calls) => call::run(cx, state, &calls).await?,
@@ -468,11 +535,15 @@ async fn steps(cx: &mut Cx, state: &mut RunState) -> Result<(), Halt> {
                 }
             }
             Next::Wait(until) => return cx.park(state, until).await,
-            Next::Finish(outcome) => {
-                // Words that arrived while the answer was being written deserve an answer, not an end.
-                cx.flush(state).await?;
-                if matches!(next(state, cx.now()), Next::Finish(_)) {
-                    return cx.finish(state, outcome).await;
+            Next::Finish(_) => {
+                // Words that arrived while the answer was being written deserve an answer, not an end. The bell says
+                // whether there are any; then the last reply and the end are one commit.
+                if cx.bell.rang() {
+                    cx.extend(state).await?;
+                    cx.hear_late(state);
+                }
+                if let Next::Finish(latest) = next(state, cx.moment()) {
+                    return cx.finish(state, latest).await;
                 }
             }
             Next::Rest => return cx.flush(state).await,

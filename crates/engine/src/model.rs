@@ -51,7 +51,7 @@ pub(crate) async fn ask(cx: &mut Cx, state: &mut RunState) -> Result<Option<Outc
     let routes = routes(cx).await?;
     let route = match pick(cx, state, &routes) {
         Ok(route) => route,
-        Err(outcome) => return Ok(outcome),
+        Err(outcome) => return Ok(Some(outcome)),
     };
     let tokens = context_tokens(state, &route);
     let (prefix, messages) = if let Work::Reflect { of } = state.work {
@@ -122,8 +122,9 @@ pub(crate) async fn ask_quietly(
                 budget,
             })
         }
-        Some(Err((fault, heard))) => {
-            let usage = estimate(prompt_bytes, heard);
+        Some(Err(broken)) => {
+            let usage = broken.usage(prompt_bytes);
+            let fault = broken.fault;
             note_failure(
                 cx,
                 state,
@@ -225,43 +226,29 @@ async fn routes(cx: &mut Cx) -> Result<Vec<String>, Halt> {
             routes.push(route);
         }
     }
-    Ok(routes)
+    // A route that cannot be had here (unknown, no credential) is passed over; when none can, the first one says why.
+    let usable: Vec<String> = routes
+        .iter()
+        .filter(|name| cx.deps.models.route(name).is_ok())
+        .cloned()
+        .collect();
+    Ok(if usable.is_empty() { routes } else { usable })
 }
 
-/// The route in use. `Err(Some(outcome))` ends the run; `Err(None)`: the next step decides again.
-fn pick(cx: &mut Cx, state: &mut RunState, routes: &[String]) -> Result<Route, Option<Outcome>> {
-    let index = state.route_index as usize;
-    let Some(name) = routes.get(index) else {
+/// The route in use, or how the run ends without one.
+fn pick(cx: &Cx, state: &RunState, routes: &[String]) -> Result<Route, Outcome> {
+    let failed = |reason| Outcome::Failed {
+        kind: FailKind::Model,
+        reason,
+    };
+    let Some(name) = routes.get(state.route_index as usize) else {
         let last = match &state.model {
             ModelPhase::Failed { fault, .. } => fault.sentence(),
             _ => "no model is configured".to_owned(),
         };
-        return Err(Some(Outcome::Failed {
-            kind: FailKind::Model,
-            reason: last,
-        }));
+        return Err(failed(last));
     };
-    cx.deps.models.route(name).map_err(|reason| {
-        if index + 1 < routes.len() {
-            let entry = Entry::ModelFailed {
-                route: name.clone(),
-                fault: ModelFault::Auth { text: reason },
-                retry: Retry::NextRoute,
-                usage: Usage::default(),
-                cost: Cost::Priced {
-                    micros: adjutant_domain::money::Micros::ZERO,
-                },
-                budget: fresh_budget(cx, adjutant_domain::money::Micros::ZERO),
-            };
-            cx.note(state, entry);
-            None
-        } else {
-            Some(Outcome::Failed {
-                kind: FailKind::Model,
-                reason,
-            })
-        }
-    })
+    cx.deps.models.route(name).map_err(failed)
 }
 
 fn context_tokens(state: &RunState, route: &Route) -> usize {
@@ -493,17 +480,14 @@ async fn stream(
         .await?;
     match heard {
         Some(Ok(end)) => note_reply(cx, state, route, end, budget),
-        Some(Err((fault, heard))) => {
+        Some(Err(broken)) => {
+            let usage = broken.usage(bytes);
+            let fault = broken.fault;
             if any {
                 pulse(PulseKind::Reset);
             }
             let retry = follow_up(cx, state, &fault, more_routes);
             tracing::warn!(route = %route.name, fault = ?std::mem::discriminant(&fault), "model call failed");
-            let usage = if heard == 0 {
-                Usage::default()
-            } else {
-                estimate(bytes, heard)
-            };
             let cost = cost(route, &usage);
             let entry = Entry::ModelFailed {
                 route: route.name.clone(),
@@ -572,21 +556,55 @@ fn cost(route: &Route, usage: &Usage) -> Cost {
     })
 }
 
-/// Reads a stream to its clean end. The error carries how many bytes were heard before it.
+/// A stream without a usable reply.
+struct Broken {
+    fault: ModelFault,
+    /// Bytes heard before it.
+    heard: usize,
+    /// What the provider says it counted, when it came to its end.
+    usage: Option<Usage>,
+}
+
+impl Broken {
+    /// What the provider may bill. A request that was refused costs nothing; one that was read and answered with silence
+    /// does.
+    fn usage(&self, prompt_bytes: u64) -> Usage {
+        let read = 0 < self.heard
+            || matches!(
+                self.fault,
+                ModelFault::TimedOut | ModelFault::Cut | ModelFault::Garbage { .. }
+            );
+        self.usage.unwrap_or(if read {
+            estimate(prompt_bytes, self.heard)
+        } else {
+            Usage::default()
+        })
+    }
+}
+
+/// Reads a stream to its clean end.
 async fn collect(
     provider: Arc<dyn adjutant_ports::Provider>,
     ask: ModelAsk,
     mut hear: impl FnMut(PulseKind),
-) -> Result<ModelEnd, (ModelFault, usize)> {
+) -> Result<ModelEnd, Broken> {
     let mut heard = 0;
     let mut whole = None;
-    let mut events = provider.stream(ask).await.map_err(|fault| (fault, 0))?;
+    let broken = |fault, heard| Broken {
+        fault,
+        heard,
+        usage: None,
+    };
+    let mut events = provider
+        .stream(ask)
+        .await
+        .map_err(|fault| broken(fault, 0))?;
     while let Some(event) = events.next().await {
         if whole.is_some() {
             // The reply is complete; what is left of the body is only read so that the connection can be used again.
             continue;
         }
-        match event.map_err(|fault| (fault, heard))? {
+        match event.map_err(|fault| broken(fault, heard))? {
             ModelEvent::Text(text) => {
                 heard += text.len();
                 hear(PulseKind::Text(text.into()));
@@ -600,14 +618,17 @@ async fn collect(
         }
     }
     // No clean end: partial output is never presented as final (R6).
-    let end = whole.ok_or((ModelFault::Cut, heard))?;
+    let end = whole.ok_or_else(|| broken(ModelFault::Cut, heard))?;
     let empty = end.text.is_empty() && end.calls.is_empty() && end.thinking.is_empty();
     let refused = matches!(end.stop, adjutant_domain::run::StopReason::Refusal);
     if empty && !refused {
-        Err((empty_reply(), heard))
-    } else {
-        Ok(end)
+        return Err(Broken {
+            fault: empty_reply(),
+            heard,
+            usage: Some(end.usage),
+        });
     }
+    Ok(end)
 }
 
 /// What follows a fault: the same route later, the next route, or the end. Jitter comes from the injected entropy.

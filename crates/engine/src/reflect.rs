@@ -8,9 +8,9 @@ use adjutant_domain::message::{Message, Part, Role};
 use adjutant_domain::run::{Entry, Limits, Outcome, Run, RunState, Seq, Work};
 use adjutant_domain::tool::ToolOutcome;
 use adjutant_ports::provider::ModelMessage;
-use adjutant_ports::store::Intake;
+use adjutant_ports::store::{Hidden, Intake};
 
-use crate::context::Prefix;
+use crate::context::{self, Prefix};
 use crate::drive::{Cx, Halt};
 
 /// Background work waits behind everything else.
@@ -120,7 +120,19 @@ async fn queue(cx: &Cx, state: &RunState) -> Result<(), adjutant_ports::StoreErr
 /// The prompt of a reflection: the record of the run, and one tool. What the run had read keeps its label, so a
 /// reflection on text from outside must ask before it remembers (S24).
 pub(crate) async fn prompt(cx: &mut Cx, of: RunId) -> Result<(Prefix, Vec<ModelMessage>), Halt> {
-    let log = cx.deps.store.log(&cx.run.owner, of, Seq(0)).await?;
+    let store = std::sync::Arc::clone(&cx.deps.store);
+    let log = store.log(&cx.run.owner, of, Seq(0)).await?;
+    // Its replies may quote whatever it was shown: earlier messages of the thread as well as its own results.
+    if let Some(info) = store.run(&cx.run.owner, &of.to_string()).await? {
+        let limit = cx.config.history_messages;
+        let seen = store
+            .messages(&cx.run.owner, info.run.thread, limit, None, Hidden::Skip)
+            .await?;
+        for message in seen {
+            cx.lowest_trust = cx.lowest_trust.min(message.label.trust);
+        }
+    }
+    cx.reflected = true;
     let mut record = String::new();
     for logged in &log {
         match &logged.entry {
@@ -166,7 +178,9 @@ pub(crate) async fn prompt(cx: &mut Cx, of: RunId) -> Result<(Prefix, Vec<ModelM
     let run = cx.run.id;
     let mut messages = vec![ModelMessage {
         role: Role::User,
-        parts: vec![Part::Text { text: record }],
+        parts: vec![Part::Text {
+            text: context::fenced("the record of a run", run.as_u128(), &record),
+        }],
     }];
     for message in cx
         .history()
@@ -176,7 +190,7 @@ pub(crate) async fn prompt(cx: &mut Cx, of: RunId) -> Result<(Prefix, Vec<ModelM
     {
         messages.push(ModelMessage {
             role: message.role,
-            parts: message.parts.clone(),
+            parts: context::shown(message).parts,
         });
     }
     Ok((Prefix::special(INSTRUCTIONS, tools), messages))

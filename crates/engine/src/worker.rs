@@ -1,18 +1,18 @@
 //! A worker: claims runs and drives them, holds nothing, and may be killed at any moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, FutureExt as _, Shared};
+use futures::future::{BoxFuture, Fuse, FusedFuture as _, FutureExt as _, Shared};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::{pin_mut, select_biased};
 
 use adjutant_domain::id::{RunId, WorkerId};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::bus::{Notice, Topics};
-use adjutant_ports::store::{Offer, WorkerInfo};
+use adjutant_ports::store::{Claim, Offer, WorkerInfo};
 
 use crate::config::Config;
 use crate::context::Prefixes;
@@ -24,6 +24,9 @@ pub type Stop = Shared<BoxFuture<'static, ()>>;
 
 /// How long a worker rests after the store failed, so that a broken disk is not asked in a tight loop.
 const STORE_REST: Duration = Duration::from_millis(500);
+
+/// The least time between two looks for work that only time can bring.
+const REST_MIN: Duration = Duration::from_millis(5);
 
 /// A worker.
 pub struct Worker {
@@ -54,58 +57,89 @@ impl Worker {
 
     /// Claims and drives runs until `stop`; then drops what it drives. The next owner of the claims goes on from the logs:
     /// a stop at any moment has the same end result (R35).
+    ///
+    /// Asking the store for work goes on beside the runs that are driven: none of them waits for a claim.
     pub async fn run(self, stop: Stop) {
         let mut notices = self.deps.bus.watch(Topics::Work).fuse();
-        let mut driven: FuturesUnordered<BoxFuture<'static, (RunId, Result<(), Halt>)>> =
-            FuturesUnordered::new();
-        let mut bells: BTreeMap<RunId, Arc<Bell>> = BTreeMap::new();
+        let mut driven = Driven::new();
+        let mut bells = Bells::new();
         let mut stop = stop.fuse();
         let mut seen = self.say_alive(&bells).await;
+        // Signals for runs whose claim may be on its way to us.
+        let mut early: BTreeSet<RunId> = BTreeSet::new();
+        let mut wanted = true;
+        let claiming = Fuse::terminated();
+        let timer = Fuse::terminated();
+        pin_mut!(claiming, timer);
         loop {
-            let mut rest = self.claim_all(&mut driven, &mut bells).await;
-            if self.config.heartbeat.duration() <= self.deps.clock.monotonic().saturating_sub(seen)
-            {
+            let heartbeat = self.config.heartbeat.duration();
+            if heartbeat <= self.deps.clock.monotonic().saturating_sub(seen) {
                 seen = self.say_alive(&bells).await;
             }
-            rest = rest.min(self.config.poll.duration());
-            let timer = self.deps.clock.sleep(rest).fuse();
-            pin_mut!(timer);
-            // The inner loop listens without asking the store again until something may be claimable.
-            loop {
-                select_biased! {
-                    () = stop => return,
-                    done = driven.select_next_some() => {
-                        let (run, result) = done;
-                        bells.remove(&run);
-                        report(run, &result);
-                        break;
-                    }
-                    notice = notices.select_next_some() => match notice {
-                        Notice::Signal(run) => if let Some(bell) = bells.get(&run) { bell.ring() } else { break },
-                        Notice::Lagged => {
-                            for bell in bells.values() { bell.ring() }
-                            break;
-                        }
-                        Notice::Work => if self.has_room(bells.len()) { break },
-                        Notice::Events(_) | Notice::Pulse(_) => {}
-                    },
-                    () = timer => break,
+            if wanted && claiming.is_terminated() && self.has_room(bells.len()) {
+                wanted = false;
+                claiming.set(self.ask_for_work().fuse());
+            }
+            if timer.is_terminated() {
+                timer.set(self.deps.clock.sleep(self.config.poll.duration()).fuse());
+            }
+            select_biased! {
+                () = stop => return,
+                (run, bell, result) = driven.select_next_some() => {
+                    forget(&mut bells, run, &bell);
+                    report(run, &result);
+                    wanted = true;
                 }
+                offered = claiming => {
+                    match offered {
+                        Offered::Claim(claim) => {
+                            let run = claim.run.id;
+                            let bell = self.start(*claim, &mut driven, &mut bells);
+                            if early.contains(&run) { bell.ring() }
+                            wanted = true;
+                        }
+                        Offered::Nothing(rest) => {
+                            let rest = rest.min(self.config.poll.duration());
+                            timer.set(self.deps.clock.sleep(rest).fuse());
+                        }
+                    }
+                    early.clear();
+                }
+                notice = notices.select_next_some() => match notice {
+                    Notice::Signal(run) => match bells.get(&run) {
+                        Some(bell) => bell.ring(),
+                        None => {
+                            early.insert(run);
+                            wanted = true;
+                        }
+                    },
+                    Notice::Lagged => {
+                        for bell in bells.values() { bell.ring() }
+                        wanted = true;
+                    }
+                    Notice::Work => wanted = true,
+                    Notice::Events(_) | Notice::Pulse(_) => {}
+                },
+                () = timer => wanted = true,
             }
         }
     }
 
     /// Drives whatever can be driven now, then returns: for one-shot use and for tests.
     pub async fn run_until_idle(self) {
-        let mut driven: FuturesUnordered<BoxFuture<'static, (RunId, Result<(), Halt>)>> =
-            FuturesUnordered::new();
-        let mut bells: BTreeMap<RunId, Arc<Bell>> = BTreeMap::new();
+        let mut driven = Driven::new();
+        let mut bells = Bells::new();
         loop {
-            self.claim_all(&mut driven, &mut bells).await;
-            let Some((run, result)) = driven.next().await else {
+            while self.has_room(bells.len()) {
+                match self.ask_for_work().await {
+                    Offered::Claim(claim) => drop(self.start(*claim, &mut driven, &mut bells)),
+                    Offered::Nothing(_) => break,
+                }
+            }
+            let Some((run, bell, result)) = driven.next().await else {
                 return;
             };
-            bells.remove(&run);
+            forget(&mut bells, run, &bell);
             report(run, &result);
         }
     }
@@ -114,54 +148,51 @@ impl Worker {
         driving < self.config.runs_at_once as usize
     }
 
-    /// Claims as many runs as there is room for. Returns how long until one becomes claimable by time alone.
-    async fn claim_all(
-        &self,
-        driven: &mut FuturesUnordered<BoxFuture<'static, (RunId, Result<(), Halt>)>>,
-        bells: &mut BTreeMap<RunId, Arc<Bell>>,
-    ) -> Duration {
+    /// Asks the store for one run; when there is none, says how long until one becomes claimable by time alone.
+    async fn ask_for_work(&self) -> Offered {
         let offer = Offer { worker: self.id };
-        while self.has_room(bells.len()) {
-            match self
-                .deps
-                .store
-                .claim(&offer, self.config.lease.duration())
-                .await
-            {
-                Ok(Some(claim)) => {
-                    let run = claim.run.id;
-                    let bell = Arc::new(Bell::default());
-                    bells.insert(run, Arc::clone(&bell));
-                    let future = drive(
-                        self.deps.clone(),
-                        Arc::clone(&self.config),
-                        Arc::clone(&self.prefixes),
-                        bell,
-                        claim,
-                    );
-                    // A panic in one run harms nothing else (R34): the lease lapses and the log tells the next worker.
-                    let guarded = AssertUnwindSafe(future).catch_unwind();
-                    driven.push(Box::pin(async move {
-                        let result = guarded.await.unwrap_or_else(|_panic| {
-                            tracing::error!(run = %run, "a run panicked");
-                            Ok(())
-                        });
-                        (run, result)
-                    }));
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot claim");
-                    return STORE_REST;
-                }
+        let lease = self.config.lease.duration();
+        match self.deps.store.claim(&offer, lease).await {
+            Ok(Some(claim)) => Offered::Claim(Box::new(claim)),
+            Ok(None) => {
+                let due = self.deps.store.next_due().await.ok().flatten();
+                let rest = due.unwrap_or_else(|| self.config.poll.duration());
+                Offered::Nothing(rest.max(REST_MIN))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot claim");
+                Offered::Nothing(STORE_REST)
             }
         }
-        let due = self.deps.store.next_due().await.ok().flatten();
-        due.unwrap_or_else(|| self.config.poll.duration())
-            .max(Duration::from_millis(1))
     }
 
-    async fn say_alive(&self, bells: &BTreeMap<RunId, Arc<Bell>>) -> Duration {
+    fn start(&self, claim: Claim, driven: &mut Driven, bells: &mut Bells) -> Arc<Bell> {
+        let run = claim.run.id;
+        let bell = Arc::new(Bell::default());
+        // A lapsed lease may have brought one of our own runs back to us: the earlier claim of it ends by itself at its
+        // next write, and its bell must not go with it.
+        bells.insert(run, Arc::clone(&bell));
+        let future = drive(
+            self.deps.clone(),
+            Arc::clone(&self.config),
+            Arc::clone(&self.prefixes),
+            Arc::clone(&bell),
+            claim,
+        );
+        // A panic in one run harms nothing else (R34): the lease lapses and the log tells the next worker.
+        let guarded = AssertUnwindSafe(future).catch_unwind();
+        let own = Arc::clone(&bell);
+        driven.push(Box::pin(async move {
+            let result = guarded.await.unwrap_or_else(|_panic| {
+                tracing::error!(run = %run, "a run panicked");
+                Ok(())
+            });
+            (run, own, result)
+        }));
+        bell
+    }
+
+    async fn say_alive(&self, bells: &Bells) -> Duration {
         let info = WorkerInfo {
             id: self.id,
             host: self.host.clone(),
@@ -175,6 +206,25 @@ impl Worker {
             tracing::debug!(%error, "could not say that the worker lives");
         }
         self.deps.clock.monotonic()
+    }
+}
+
+/// What a request for work gave.
+enum Offered {
+    Claim(Box<Claim>),
+    Nothing(Duration),
+}
+
+type Driven = FuturesUnordered<BoxFuture<'static, (RunId, Arc<Bell>, Result<(), Halt>)>>;
+type Bells = BTreeMap<RunId, Arc<Bell>>;
+
+/// Removes the bell of a claim that ended, unless it is a newer claim's by now.
+fn forget(bells: &mut Bells, run: RunId, bell: &Arc<Bell>) {
+    if bells
+        .get(&run)
+        .is_some_and(|newest| Arc::ptr_eq(newest, bell))
+    {
+        bells.remove(&run);
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use adjutant_domain::event::{Event, EventKind};
@@ -93,6 +94,7 @@ struct State {
 #[derive(Default)]
 pub(crate) struct Hub {
     state: Mutex<State>,
+    told: Notify,
 }
 
 /// A subscription that must read the feed first.
@@ -279,7 +281,7 @@ impl Hub {
             let mut text: Option<Utf8Bytes> = None;
             for subscriber in subscribers
                 .values()
-                .filter(|s| s.reads && s.catching_up.is_none())
+                .filter(|s| s.reads && s.catching_up.is_none() && s.sent < event.cursor)
             {
                 if matches!(subscriber.format, Format::JsonRpc) && subscriber.wants(session) {
                     let text = text.get_or_insert_with(|| rpc_event(event).into());
@@ -296,6 +298,24 @@ impl Hub {
                 runs.remove(&run);
             }
         }
+        drop(state);
+        self.told.notify_waiters();
+    }
+
+    /// Resolves when everything up to `cursor` was told, or after a second: then it is not worth waiting for.
+    pub(crate) async fn told(&self, cursor: u64) {
+        let told = async {
+            loop {
+                let more = self.told.notified();
+                tokio::pin!(more);
+                more.as_mut().enable();
+                if cursor <= self.cursor() {
+                    return;
+                }
+                more.await;
+            }
+        };
+        let _late = tokio::time::timeout(Duration::from_secs(1), told).await;
     }
 
     /// Passes a live signal on at once.
@@ -469,4 +489,48 @@ fn notification<T: serde::Serialize>(name: &str, params: &T) -> String {
         seq: None,
         state_version: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_client_is_asked_and_then_cut_within_half_a_minute() {
+        // covers: R26
+        let hub = Hub::default();
+        let (outbox, mut queue) = Outbox::new(Duration::ZERO);
+        let outbox = Arc::new(outbox);
+        hub.subscribe(1, Arc::clone(&outbox), Format::JsonRpc, Scopes::ALL);
+        hub.check_silence(Duration::from_secs(11));
+        assert!(queue.try_next().is_none());
+        hub.check_silence(Duration::from_secs(13));
+        assert!(queue.try_next().is_some() && !outbox.is_cut());
+        outbox.heard(Duration::from_secs(14));
+        hub.check_silence(Duration::from_secs(28));
+        assert!(!outbox.is_cut());
+        hub.check_silence(Duration::from_secs(42));
+        assert!(outbox.is_cut());
+    }
+
+    #[test]
+    fn without_the_read_scope_nothing_is_heard() {
+        // covers: S11
+        let hub = Hub::default();
+        let (outbox, mut queue) = Outbox::new(Duration::ZERO);
+        let approvals = Scopes::of(&[Scope::Approvals]);
+        hub.subscribe(1, Arc::new(outbox), Format::JsonRpc, approvals);
+        let event = Event {
+            cursor: 1,
+            owner: adjutant_domain::id::OwnerId::local(),
+            at: Timestamp::default(),
+            run: None,
+            run_name: None,
+            session: None,
+            kind: EventKind::SessionDeleted,
+        };
+        hub.tell(&[event], &BTreeMap::new(), Duration::ZERO);
+        assert_eq!(hub.cursor(), 1);
+        assert!(queue.try_next().is_none());
+    }
 }

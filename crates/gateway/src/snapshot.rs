@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use adjutant_domain::agent::Agent;
 use adjutant_domain::event::{Event, EventKind};
+use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::Page;
 use adjutant_protocol::Fault;
 use adjutant_protocol::methods::sessions::SessionRow;
@@ -24,6 +26,8 @@ const RECENT: u32 = 10;
 const YOUNG: Duration = Duration::from_millis(250);
 /// A report older than this is made anew even when nothing changed: it says how long ago things were.
 const OLD: Duration = Duration::from_secs(60);
+/// Open questions that are counted.
+const APPROVALS_MAX: u32 = 1_000;
 /// Where sessions are kept, as clients see it.
 pub(crate) const PLACE: &str = "adjutant";
 
@@ -33,6 +37,23 @@ pub(crate) struct Snapshot {
     pub(crate) health: HealthReport,
     pub(crate) status: StatusReport,
     made: Duration,
+}
+
+/// What the reports are made of.
+struct Facts {
+    now: Timestamp,
+    agents: Vec<Arc<Agent>>,
+    count: u64,
+    rows: Vec<SessionRow>,
+    runs: StatusRuns,
+    approvals: u64,
+}
+
+impl Facts {
+    fn rows_of(&self, agent: &Agent) -> Vec<SessionRow> {
+        let mine = |row: &&SessionRow| row.agent_id == agent.name.as_str();
+        self.rows.iter().filter(mine).cloned().collect()
+    }
 }
 
 /// The newest snapshot.
@@ -103,115 +124,103 @@ impl Core {
         let (store, owner) = (&self.deps.store, self.owner());
         let began = self.deps.clock.monotonic();
         let now = self.now();
-        let agents = store.agents(owner).await?;
-        let count = store.count_sessions(owner).await?;
-        let sessions = store
-            .sessions(
-                owner,
-                Page {
-                    limit: RECENT,
-                    offset: 0,
-                },
-            )
-            .await?;
-        let (queued, running, parked) = store.queue_depth().await?;
-        let open = store.approvals(owner, true, 1_000).await?.len();
-        let rows: Vec<SessionRow> = sessions
-            .iter()
-            .map(|session| wire::session_row(session, now))
-            .collect();
-        let mut by_agent: BTreeMap<&str, Vec<SessionRow>> = BTreeMap::new();
-        for row in &rows {
-            by_agent
-                .entry(row.agent_id.as_str())
-                .or_default()
-                .push(row.clone());
-        }
-        let mine = |name: &str| by_agent.get(name).cloned().unwrap_or_default();
-        let default = &self.deps.default_agent;
-        let health_agents = agents
-            .iter()
-            .map(|agent| HealthAgent {
-                agent_id: agent.name.as_str().to_owned(),
-                name: Some(agent.display_name.clone()),
-                is_default: agent.name == *default,
-                heartbeat: Heartbeat::off(),
-                sessions: health_sessions(&mine(agent.name.as_str()), None, now),
-            })
-            .collect();
-        let heartbeats = agents
-            .iter()
-            .map(|agent| StatusHeartbeatAgent {
-                agent_id: agent.name.as_str().to_owned(),
-                enabled: false,
-                every: "off".to_owned(),
-                every_ms: None,
-            })
-            .collect();
-        let route = self
-            .deps
-            .models
-            .route(&self.deps.models.default_route())
-            .ok();
-        let made = self.deps.clock.monotonic();
-        let health = HealthReport {
-            ok: true,
-            ts: now,
-            duration_ms: u64::try_from(made.saturating_sub(began).as_millis()).unwrap_or(u64::MAX),
-            channels: BTreeMap::new(),
-            channel_order: Vec::new(),
-            channel_labels: BTreeMap::new(),
-            heartbeat_seconds: 0,
-            default_agent_id: default.as_str().to_owned(),
-            agents: health_agents,
-            sessions: health_sessions(&rows, Some(count), now),
+        let page = Page {
+            limit: RECENT,
+            offset: 0,
         };
-        let status = StatusReport {
-            runtime_version: self.deps.version.clone(),
-            started_at: self.started_at,
-            uptime_ms: 0,
-            heartbeat: StatusHeartbeat {
-                default_agent_id: default.as_str().to_owned(),
-                agents: heartbeats,
-            },
-            channel_summary: Vec::new(),
-            queued_system_events: Vec::new(),
-            sessions: StatusSessions {
-                paths: vec![PLACE.to_owned()],
-                count,
-                defaults: StatusDefaults {
-                    model: route.as_ref().map(|route| route.model.clone()),
-                    context_tokens: route.as_ref().and_then(|route| route.context_tokens),
-                },
-                by_agent: agents
-                    .iter()
-                    .map(|agent| {
-                        let recent = mine(agent.name.as_str());
-                        StatusAgentSessions {
-                            agent_id: agent.name.as_str().to_owned(),
-                            path: PLACE.to_owned(),
-                            count: u64::try_from(recent.len()).unwrap_or(u64::MAX),
-                            recent,
-                        }
-                    })
-                    .collect(),
-                recent: rows,
-            },
+        let sessions = store.sessions(owner, page).await?;
+        let (queued, running, parked) = store.queue_depth().await?;
+        let open = store.approvals(owner, true, APPROVALS_MAX).await?.len();
+        let facts = Facts {
+            now,
+            agents: store.agents(owner).await?,
+            count: store.count_sessions(owner).await?,
+            rows: sessions
+                .iter()
+                .map(|session| wire::session_row(session, now))
+                .collect(),
             runs: StatusRuns {
                 queued,
                 running,
                 parked,
             },
             approvals: u64::try_from(open).unwrap_or(u64::MAX),
-            connections: 0,
         };
-        let version = self.snapshots.version.fetch_add(1, Ordering::Relaxed) + 1;
+        let made = self.deps.clock.monotonic();
+        let took = made.saturating_sub(began);
         Ok(Snapshot {
-            version,
-            health,
-            status,
+            version: self.snapshots.version.fetch_add(1, Ordering::Relaxed) + 1,
+            health: self.health_report(&facts, took),
+            status: self.status_report(facts),
             made,
         })
+    }
+
+    fn health_report(&self, facts: &Facts, took: Duration) -> HealthReport {
+        let default = &self.deps.default_agent;
+        let agent = |agent: &Arc<Agent>| HealthAgent {
+            agent_id: agent.name.as_str().to_owned(),
+            name: Some(agent.display_name.clone()),
+            is_default: agent.name == *default,
+            heartbeat: Heartbeat::off(),
+            sessions: health_sessions(&facts.rows_of(agent), None, facts.now),
+        };
+        HealthReport {
+            ok: true,
+            ts: facts.now,
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            channels: BTreeMap::new(),
+            channel_order: Vec::new(),
+            channel_labels: BTreeMap::new(),
+            heartbeat_seconds: 0,
+            default_agent_id: default.as_str().to_owned(),
+            agents: facts.agents.iter().map(agent).collect(),
+            sessions: health_sessions(&facts.rows, Some(facts.count), facts.now),
+        }
+    }
+
+    fn status_report(&self, facts: Facts) -> StatusReport {
+        let heartbeat = |agent: &Arc<Agent>| StatusHeartbeatAgent {
+            agent_id: agent.name.as_str().to_owned(),
+            enabled: false,
+            every: "off".to_owned(),
+            every_ms: None,
+        };
+        let by_agent = |agent: &Arc<Agent>| {
+            let recent = facts.rows_of(agent);
+            StatusAgentSessions {
+                agent_id: agent.name.as_str().to_owned(),
+                path: PLACE.to_owned(),
+                count: u64::try_from(recent.len()).unwrap_or(u64::MAX),
+                recent,
+            }
+        };
+        let route = self.deps.models.route(&self.deps.models.default_route());
+        let route = route.ok();
+        StatusReport {
+            runtime_version: self.deps.version.clone(),
+            started_at: self.started_at,
+            uptime_ms: 0,
+            heartbeat: StatusHeartbeat {
+                default_agent_id: self.deps.default_agent.as_str().to_owned(),
+                agents: facts.agents.iter().map(heartbeat).collect(),
+            },
+            channel_summary: Vec::new(),
+            queued_system_events: Vec::new(),
+            sessions: StatusSessions {
+                paths: vec![PLACE.to_owned()],
+                count: facts.count,
+                defaults: StatusDefaults {
+                    model: route.as_ref().map(|route| route.model.clone()),
+                    context_tokens: route.as_ref().and_then(|route| route.context_tokens),
+                },
+                by_agent: facts.agents.iter().map(by_agent).collect(),
+                recent: facts.rows,
+            },
+            runs: facts.runs,
+            approvals: facts.approvals,
+            connections: 0,
+        }
     }
 
     /// What is connected; this gateway comes first.
@@ -232,11 +241,7 @@ impl Core {
     }
 }
 
-fn health_sessions(
-    rows: &[SessionRow],
-    count: Option<u64>,
-    now: adjutant_domain::Timestamp,
-) -> HealthSessions {
+fn health_sessions(rows: &[SessionRow], count: Option<u64>, now: Timestamp) -> HealthSessions {
     HealthSessions {
         path: PLACE.to_owned(),
         count: count.unwrap_or_else(|| u64::try_from(rows.len()).unwrap_or(u64::MAX)),

@@ -141,6 +141,8 @@ pub struct Draft {
     pub analysis: Option<Analysis>,
     /// Why a person must be asked; the first reason given wins.
     pub ask: Option<String>,
+    /// Whether text from elsewhere may stand behind the call; no setting switches that question off (S22).
+    pub tainted: bool,
     /// Whether a lasting answer is out of the question.
     pub never_remember: bool,
     /// Parts of the canonical form that stages resolved.
@@ -166,6 +168,7 @@ impl Draft {
             resolved.insert(name.clone(), value.clone());
         }
         json!({
+            "call": self.call.id,
             "agent": facts.agent.name,
             "tool": self.call.name,
             "arguments": self.call.args,
@@ -208,6 +211,7 @@ pub fn admit_call(call: ToolCall, facts: &Facts<'_>) -> Decision {
         class,
         analysis: None,
         ask: None,
+        tainted: false,
         never_remember: false,
         resolved: Vec::new(),
         grant_hint: None,
@@ -234,6 +238,20 @@ pub fn admit_call(call: ToolCall, facts: &Facts<'_>) -> Decision {
     let canonical = draft.canonical(facts);
     let digest = digest_of(&canonical);
     let answered = facts.approved_digest == Some(digest.as_str());
+    if facts.approved_digest.is_some() && !answered {
+        // What runs is what was approved; anything else is a new wish, and the model may make it (S29).
+        let reason =
+            "changed since approval: the place or the rules are not those the owner said yes to"
+                .to_owned();
+        trail.push(TrailStep {
+            stage: "answer".to_owned(),
+            said: reason.clone(),
+        });
+        return Decision {
+            verdict: Verdict::Deny(reason),
+            trail,
+        };
+    }
     let Some(reason) = draft.ask.clone().filter(|_| !answered) else {
         if answered {
             trail.push(TrailStep {
@@ -247,16 +265,11 @@ pub fn admit_call(call: ToolCall, facts: &Facts<'_>) -> Decision {
             trail,
         };
     };
-    let changed = facts.approved_digest.is_some();
     let question = Question {
         class: draft.class,
         digest,
         shown: shown(&draft, facts),
-        reason: if changed {
-            format!("changed since approval; {reason}")
-        } else {
-            reason
-        },
+        reason,
         grant_key: draft.grant_key(facts),
         canonical,
     };

@@ -82,13 +82,13 @@ pub struct Fault {
     /// A sentence.
     pub message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// How long to wait before the next attempt.
     pub retry_after: Option<Duration>,
     /// Finds the logs of this call.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<Box<str>>,
     /// More, for programs.
-    pub details: Option<Value>,
+    pub details: Option<Box<Value>>,
 }
 
 impl Fault {
@@ -107,7 +107,7 @@ impl Fault {
 
     /// With what to do about it.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -122,13 +122,13 @@ impl Fault {
     /// With more, for programs.
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
     /// With the identifier that finds the logs of this call.
     #[must_use]
-    pub fn with_trace(mut self, trace_id: impl Into<String>) -> Self {
+    pub fn with_trace(mut self, trace_id: impl Into<Box<str>>) -> Self {
         self.trace_id = Some(trace_id.into());
         self
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use schemars::generate::SchemaSettings;
-use schemars::{SchemaGenerator, schema_for};
+use schemars::{JsonSchema as _, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::fault::{CODES, Retry, wire};
@@ -105,7 +105,7 @@ pub fn schema() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "protocols": [Protocol::V3.number(), Protocol::V4.number()],
-        "connect": schema_for!(ConnectParams).to_value(),
+        "connect": ConnectParams::json_schema(&mut generator).to_value(),
         "methods": methods,
         "notifications": notifications,
         "codes": codes,
@@ -157,9 +157,9 @@ fn method_page(spec: &MethodSpec) -> String {
         Reply::AckThenFinal => ", answered twice in frames",
     };
     // Writing to a String cannot fail.
-    let _infallible = write!(
+    let _infallible = writeln!(
         page,
-        "Scope `{}`, {}{order}{reply}.\n",
+        "Scope `{}`, {}{order}{reply}.",
         spec.access.scope().word(),
         kind_word(spec.kind)
     );

@@ -252,6 +252,26 @@ impl Provider for ScriptProvider {
                     .breach("text from outside reached the model without a fence".to_owned());
             }
         }
+        for pair in ask.messages.windows(2) {
+            let asks = pair[0]
+                .parts
+                .iter()
+                .any(|p| matches!(p, Part::ToolCall { .. }));
+            if asks && pair[1].role != Role::Tool {
+                script
+                    .effects
+                    .breach("something stands between a call and its result".to_owned());
+            }
+        }
+        if ask
+            .messages
+            .last()
+            .is_some_and(|m| m.role == Role::Assistant)
+        {
+            script
+                .effects
+                .breach("the model was asked to answer itself".to_owned());
+        }
         if 0 < script.pause_ms {
             let pause = std::time::Duration::from_millis(script.entropy.below(script.pause_ms));
             script.clock.sleep(pause).await;

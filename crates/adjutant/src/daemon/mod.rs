@@ -171,7 +171,11 @@ pub(crate) async fn start(
             return Err(failed_start(place, status, from));
         }
         if answers(place).await {
-            return Ok(state(place));
+            // It says where it is right after it begins to listen.
+            let said_so = PidFile::read(&place.home).is_some_and(|it| it.pid == child.id());
+            if said_so || START_MAX < begun.elapsed() {
+                return Ok(state(place));
+            }
         }
         if START_MAX < begun.elapsed() {
             end(&mut child);

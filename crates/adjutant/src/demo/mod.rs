@@ -69,6 +69,13 @@ enum Walls {
     Missing(String),
 }
 
+/// The run that was interrupted.
+struct Broken {
+    run: String,
+    /// Whether a call was under way.
+    inside_a_call: bool,
+}
+
 /// The way through the chapters.
 struct Tour<'a> {
     stage: &'a mut dyn Stage,
@@ -121,11 +128,11 @@ impl Tour<'_> {
         self.write(&mut session, house).await?;
         self.run_commands(&mut session, house).await?;
         self.remember(&mut session, house).await?;
-        let run = match &self.walls {
+        let broken = match &self.walls {
             Walls::Stand => self.kill_in_a_call(session, house).await?,
             Walls::Missing(_) => self.kill_at_a_question(session, house).await?,
         };
-        self.account(&run, house).await
+        self.account(&broken, house).await
     }
 
     /// 1: real files.
@@ -281,7 +288,7 @@ impl Tour<'_> {
         &mut self,
         mut session: Session,
         house: &mut House,
-    ) -> Result<String, Failure> {
+    ) -> Result<Broken, Failure> {
         self.stage
             .chapter("It is killed in the middle of a tool call, and goes on");
         self.stage.say(
@@ -302,11 +309,16 @@ impl Tour<'_> {
             self.stage
                 .say("skipped: a step was denied, so there was nothing to interrupt.");
             self.proven("a denied step did not run, and the task went on without it");
-            return Ok(run);
+            return Ok(Broken {
+                run,
+                inside_a_call: false,
+            });
         }
+        let denied = seen.outcomes.iter().filter(|it| *it == "denied").count();
         let steps = house.workspace().join(STEPS_FILE);
         house.wait_for(&steps, "third-begins").await?;
         let pid = house.kill().await?;
+        let killed = std::time::Instant::now();
         drop(session);
         self.stage.say(&format!("**kill -9 {pid}** while `sleep 3` was running. Now it is started again, and nothing else is done."));
         house.start().await?;
@@ -328,8 +340,8 @@ impl Tour<'_> {
             .collect::<Vec<_>>()
             .join(", ");
         promised(
-            calls.len() == 5 && doubt == 1 && done == 4,
-            "four steps are done and one is marked as unknown",
+            calls.len() == 5 && doubt == 1 && done + denied == 4,
+            "one of the five steps is marked as unknown, and no other is in doubt",
             &list,
         )?;
         self.proven("the step in doubt is called \"unknown\": it is neither repeated nor claimed to have worked");
@@ -340,10 +352,18 @@ impl Tour<'_> {
             "`{STEPS_FILE}` counts how often each step wrote:\n\n```\n{}\n```",
             text.trim_end()
         ));
-        let once = times("second") == 1 && times("third-begins") == 1 && times("third-ends") == 0;
-        promised(once, "no step wrote twice, and none ran on without the gateway", &text)?;
+        let once =
+            times("second") + denied == 1 && times("third-begins") == 1 && times("third-ends") == 0;
+        promised(
+            once,
+            "no step wrote twice, and none ran on without the gateway",
+            &text,
+        )?;
         self.proven("nothing ran twice, and the interrupted command died with the gateway");
-        Ok(run)
+        Ok(Broken {
+            run,
+            inside_a_call: true,
+        })
     }
 
     /// 5, where no command can be run: killed while a question waits.
@@ -351,7 +371,7 @@ impl Tour<'_> {
         &mut self,
         mut session: Session,
         house: &mut House,
-    ) -> Result<String, Failure> {
+    ) -> Result<Broken, Failure> {
         self.stage
             .chapter("It is killed while it waits for an answer, and goes on");
         self.stage.say("A task of five steps. While the second waits for your answer, the gateway is killed with SIGKILL.");
@@ -383,22 +403,26 @@ impl Tour<'_> {
         };
         promised(right, "the answer given after the restart counts", &text)?;
         self.proven("the question outlived the kill, and the run came to its end");
-        Ok(run)
+        Ok(Broken {
+            run,
+            inside_a_call: false,
+        })
     }
 
     /// 6: the books.
-    async fn account(&mut self, run: &str, house: &House) -> Result<(), Failure> {
+    async fn account(&mut self, broken: &Broken, house: &House) -> Result<(), Failure> {
         self.stage.chapter("It can account for all of it");
         let session = house.session(SESSION).await?;
         self.stage.say(
             "The run's log: every fact, in the order in which it was written, across the kill.",
         );
+        let run = &broken.run;
         let log = show::log(&session, run).await?;
         self.stage.say(&log.text);
         promised(log.gapless, "the log is gapless", &log.text)?;
         promised(
-            1 < log.claims,
-            "the log tells of the second claim",
+            log.taken_over || !broken.inside_a_call,
+            "the log tells where the call was cut off and the run taken over",
             &log.text,
         )?;
         self.stage

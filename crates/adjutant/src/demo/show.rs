@@ -20,7 +20,8 @@ const LINE_CHARS_MAX: usize = 100;
 pub(super) struct Log {
     pub(super) text: String,
     pub(super) gapless: bool,
-    pub(super) claims: usize,
+    /// Whether a call began that the one who began it did not end.
+    pub(super) taken_over: bool,
 }
 
 /// What a call came to.
@@ -66,17 +67,27 @@ pub(super) async fn log(session: &Session, run: &str) -> Result<Log, Failure> {
             .unwrap_or("?")
             .to_owned()
     };
-    let claims = entries
-        .iter()
-        .filter(|it| kind(&it.entry) == "claimed")
-        .count();
+    let cut_off = |at: usize| {
+        let before = at.checked_sub(1).and_then(|it| entries.get(it));
+        before.is_some_and(|it| kind(&it.entry) == "call_started")
+            && entries
+                .get(at)
+                .is_some_and(|it| kind(&it.entry) == "claimed")
+    };
+    let taken_over = (0..entries.len()).any(cut_off);
     let begun = entries.first().map_or_else(Timestamp::default, |it| it.at);
     let lines: Vec<String> = entries
         .iter()
-        .map(|it| {
+        .enumerate()
+        .map(|(at, it)| {
+            let note = if cut_off(at) {
+                "  <- taken over after the kill"
+            } else {
+                ""
+            };
             let after = it.at.since(begun).as_millis();
             clipped(&format!(
-                "{:>3}  +{after:>6} ms  {:<18} {}",
+                "{:>3}  +{after:>6} ms  {:<18} {}{note}",
                 it.seq,
                 kind(&it.entry),
                 detail(&it.entry)
@@ -86,7 +97,7 @@ pub(super) async fn log(session: &Session, run: &str) -> Result<Log, Failure> {
     Ok(Log {
         text: fenced(&lines.join("\n")),
         gapless,
-        claims,
+        taken_over,
     })
 }
 

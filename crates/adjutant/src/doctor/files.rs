@@ -40,7 +40,7 @@ fn config(subject: &Subject, found: &mut Findings) {
             "adjutant setup",
         ),
         Ok(metadata) => {
-            found.ok("config.file", format!("{}", size(metadata.len())));
+            found.ok("config.file", size(metadata.len()));
             mode(found, "config.permissions", path, &metadata, 0o600);
         }
     }

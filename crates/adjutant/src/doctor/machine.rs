@@ -129,14 +129,7 @@ fn kernel(found: &mut Findings) {
         "this kernel has no system call filters",
         "use a kernel with seccomp",
     );
-    let groups = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    found.expect(
-        "kernel.cgroups",
-        groups,
-        "control groups, version 2",
-        "no control groups of version 2: memory is bounded per process only",
-        "boot with systemd.unified_cgroup_hierarchy=1",
-    );
+    cgroups(found);
     match read("/sys/kernel/security/lsm") {
         Ok(modules) if modules.split(',').any(|it| it == "landlock") => {
             found.ok("kernel.landlock", "available")
@@ -162,6 +155,30 @@ fn kernel(found: &mut Findings) {
         None => found.skipped("user.umask", "cannot be found out"),
     }
     memory(found);
+}
+
+#[cfg(target_os = "linux")]
+fn cgroups(found: &mut Findings) {
+    let there = |name: &str| std::path::Path::new("/sys/fs/cgroup").join(name).exists();
+    let version = match (
+        there("cgroup.controllers"),
+        there("memory") && there("pids"),
+    ) {
+        (true, _) => Some(2),
+        (false, true) => Some(1),
+        (false, false) => None,
+    };
+    match version {
+        Some(version) => found.ok(
+            "kernel.cgroups",
+            format!("control groups, version {version}"),
+        ),
+        None => found.warning(
+            "kernel.cgroups",
+            "no control groups for memory and processes: both are bounded by other means only",
+            "mount /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1",
+        ),
+    }
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -72,7 +72,7 @@ pub(super) async fn look(subject: &Subject, found: &mut Findings) {
             "the default model costs nothing"
         },
         "no money cap is set: only an agent's own caps hold",
-        "adjutant config set budget.day 5.00",
+        "adjutant config set budget.day '\"5.00\"'",
     );
 }
 

@@ -332,7 +332,7 @@ async fn agents(client: &Client, found: &mut Findings) {
         } else {
             wrong.join("; ")
         },
-        "adjutant agent edit",
+        "adjutant agent list, then adjutant agent edit NAME",
     );
 }
 

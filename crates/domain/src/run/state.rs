@@ -178,6 +178,9 @@ impl Default for RunState {
     }
 }
 
+/// The longest time between two entries that is believed.
+const STEP_MAX: Duration = Duration::from_secs(10 * 60);
+
 impl RunState {
     /// The state after the whole log.
     #[must_use]
@@ -225,6 +228,18 @@ impl RunState {
     /// Takes one more fact into account.
     pub fn apply(&mut self, logged: &Logged) {
         self.seq = logged.seq;
+        if let Some(since) = self
+            .active_since
+            .replace(logged.at)
+            .filter(|_| !matches!(logged.entry, Entry::Claimed { .. }))
+        {
+            // No single step takes longer; a longer gap is a clock that jumped (R37).
+            self.active = self
+                .active
+                .saturating_add(logged.at.since(since).min(STEP_MAX));
+        } else if !matches!(logged.entry, Entry::Claimed { .. }) {
+            self.active_since = None;
+        }
         match &logged.entry {
             Entry::Accepted {
                 input,
@@ -265,7 +280,7 @@ impl RunState {
                 }
             }
             Entry::Parked { until } => {
-                self.rest(logged.at);
+                self.active_since = None;
                 self.claims_without_progress = 0;
                 self.parked = Some(until.clone());
             }
@@ -281,7 +296,7 @@ impl RunState {
                 }
             }
             Entry::Finished { outcome, .. } => {
-                self.rest(logged.at);
+                self.active_since = None;
                 self.outcome = Some(outcome.clone());
             }
             Entry::ModelAsked { .. }
@@ -300,12 +315,6 @@ impl RunState {
 
     fn open_calls(&self) -> bool {
         self.calls.iter().any(|c| c.phase != Phase::Finished)
-    }
-
-    fn rest(&mut self, at: Timestamp) {
-        if let Some(since) = self.active_since.take() {
-            self.active = self.active.saturating_add(at.since(since));
-        }
     }
 
     fn spend(&mut self, usage: &Usage, cost: &Cost) {
@@ -365,7 +374,6 @@ impl RunState {
                 self.spend(usage, cost);
                 self.turns += 1;
                 self.failures = 0;
-                self.steered = 0;
                 self.claims_without_progress = 0;
                 self.model = ModelPhase::Replied {
                     message: *message,

@@ -6,7 +6,7 @@ use adjutant_domain::message::{Message, Part, Role};
 use adjutant_domain::run::{Entry, RunState};
 use adjutant_ports::provider::ModelMessage;
 
-use crate::context::{BYTES_PER_TOKEN, Prefix, fit};
+use crate::context::{BYTES_PER_TOKEN, Prefix, fence, fit};
 use crate::drive::{Cx, Halt};
 use crate::model::{self, Asked};
 
@@ -49,7 +49,9 @@ pub(crate) async fn compact(cx: &mut Cx, state: &mut RunState, tokens: usize) ->
     let prefix = Prefix::special(INSTRUCTIONS, Vec::new());
     let words = vec![ModelMessage {
         role: Role::User,
-        parts: vec![Part::Text { text: transcript }],
+        parts: vec![Part::Text {
+            text: fence::fenced("conversation to summarise", cx.entropy(), &transcript),
+        }],
     }];
     match model::ask_quietly(cx, state, &prefix, words, SUMMARY_TOKENS_MAX).await? {
         Asked::Replied {

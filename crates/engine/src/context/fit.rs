@@ -1,6 +1,6 @@
 //! Which messages fit, and how a window begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use adjutant_domain::id::RunId;
 use adjutant_domain::message::{Message, Part, Role};
@@ -60,6 +60,61 @@ pub(crate) fn window(history: &[Message], run: RunId, bytes_max: usize) -> std::
         }
     }
     start..history.len()
+}
+
+/// Results this short stay whole.
+const RESULT_BYTES_KEPT: usize = 512;
+
+/// Shortens old results until everything fits: a run that reads much outgrows its own context. The results of the last
+/// turn stay whole.
+pub(crate) fn shorten_results(messages: &mut [ModelMessage], bytes_max: usize) {
+    let mut used: usize = messages.iter().map(|m| bytes(&m.parts)).sum();
+    let last_turn = messages
+        .iter()
+        .rposition(|m| m.role == Role::Assistant)
+        .unwrap_or(0);
+    for part in messages[..last_turn].iter_mut().flat_map(|m| &mut m.parts) {
+        if used <= bytes_max {
+            return;
+        }
+        if let Part::ToolResult { text, .. } = part
+            && RESULT_BYTES_KEPT < text.len()
+        {
+            let note = format!(
+                "[{} bytes, left out: the context is full; call again if needed]",
+                text.len()
+            );
+            used = used.saturating_sub(text.len()) + note.len();
+            *text = note;
+        }
+    }
+}
+
+/// Puts results right behind the message that asked for them. Words of the owner, or another run of the thread, may have
+/// come in between, and some providers refuse anything there.
+pub(crate) fn in_order(messages: &mut Vec<ModelMessage>) {
+    let mut asked_at = BTreeMap::new();
+    for (index, message) in messages.iter().enumerate() {
+        for part in &message.parts {
+            if let Part::ToolCall { call, .. } = part {
+                asked_at.insert(*call, index);
+            }
+        }
+    }
+    let mut placed: Vec<(usize, ModelMessage)> = messages
+        .drain(..)
+        .enumerate()
+        .map(|(index, message)| {
+            let after = message.parts.iter().find_map(|part| match part {
+                Part::ToolResult { call, .. } => asked_at.get(call).copied(),
+                _ => None,
+            });
+            (after.unwrap_or(index), message)
+        })
+        .collect();
+    // Stable: the asking message stands before its results already.
+    placed.sort_by_key(|(place, _)| *place);
+    messages.extend(placed.into_iter().map(|(_, message)| message));
 }
 
 /// Makes calls and results match: a call without a result gets none shown, a result without its call is dropped. A

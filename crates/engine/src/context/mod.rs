@@ -10,6 +10,7 @@ use adjutant_domain::message::{Message, Part, Role};
 use adjutant_ports::provider::ModelMessage;
 
 pub(crate) use compact::compact;
+pub(crate) use fence::fenced;
 pub(crate) use prefix::{Prefix, Prefixes};
 pub use prefix::{STANDING_PROMPT, standing_bytes};
 pub(crate) use recall::recalled;
@@ -43,11 +44,13 @@ pub(crate) async fn conversation(cx: &mut Cx, tokens: usize) -> Result<Vec<Model
         }
         out.push(shown);
     }
+    fit::shorten_results(&mut out, tokens * BYTES_PER_TOKEN);
     fit::pair_up(&mut out);
+    fit::in_order(&mut out);
     Ok(out)
 }
 
-fn shown(message: &Message) -> ModelMessage {
+pub(crate) fn shown(message: &Message) -> ModelMessage {
     match message.role {
         Role::Summary => ModelMessage {
             role: Role::User,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use adjutant_domain::agent::Agent;
 use adjutant_domain::id::{AgentId, OwnerId};
+use adjutant_domain::time::Timestamp;
 use adjutant_ports::provider::ModelTool;
 
 use crate::deps::Toolbox;
@@ -75,10 +76,13 @@ pub fn standing_bytes(tools: &[ModelTool]) -> u64 {
     wire_bytes(STANDING_PROMPT, tools)
 }
 
+/// Which text of an agent: its count of edits, and when the last one was.
+type Revision = (u64, Timestamp);
+
 /// Prefixes by agent and revision.
 #[derive(Default)]
 pub(crate) struct Prefixes {
-    cache: Mutex<BTreeMap<(OwnerId, AgentId), (u64, Prefix)>>,
+    cache: Mutex<BTreeMap<(OwnerId, AgentId), (Revision, Prefix)>>,
 }
 
 impl Prefixes {
@@ -87,7 +91,7 @@ impl Prefixes {
         let key = (agent.owner.clone(), agent.name.clone());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((revision, prefix)) = cache.get(&key)
-            && *revision == agent.revision
+            && *revision == (agent.revision, agent.updated_at)
         {
             return prefix.clone();
         }
@@ -95,7 +99,9 @@ impl Prefixes {
         if PREFIXES_MAX <= cache.len() {
             cache.clear();
         }
-        cache.insert(key, (agent.revision, prefix.clone()));
+        // An agent that was deleted and made again counts its revisions from one again.
+        let revision = (agent.revision, agent.updated_at);
+        cache.insert(key, (revision, prefix.clone()));
         prefix
     }
 }

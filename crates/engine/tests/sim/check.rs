@@ -32,6 +32,7 @@ pub(super) fn all(
         one_outcome(view, &mut out);
         one_writer(view, &mut out);
         calls(view, &mut out);
+        words(view, &mut out);
     }
     once(plan, world, effects, &mut out);
     projections(world, &mut out);
@@ -84,6 +85,36 @@ fn one_writer((run, _, log, written_by): &RunView, out: &mut Vec<String>) {
                 run.id, by.0, newest.0
             ));
         }
+    }
+}
+
+// Words that reached a run are shown to the model before the run ends well; no clock jump ends a run.
+fn words((run, _, log, _): &RunView, out: &mut Vec<String>) {
+    let heard = log
+        .iter()
+        .rposition(|l| matches!(l.entry, Entry::Steered { .. }));
+    let asked = log
+        .iter()
+        .rposition(|l| matches!(l.entry, Entry::ModelAsked { .. }));
+    match log.last().map(|l| &l.entry) {
+        Some(Entry::Finished {
+            outcome: adjutant_domain::run::Outcome::Done { .. },
+            ..
+        }) if asked < heard => {
+            out.push(format!(
+                "{} ended without an answer to the owner's words",
+                run.id
+            ));
+        }
+        Some(Entry::Finished {
+            outcome:
+                adjutant_domain::run::Outcome::Failed {
+                    kind: adjutant_domain::run::FailKind::Timeout,
+                    ..
+                },
+            ..
+        }) => out.push(format!("{} was ended by a clock that jumped", run.id)),
+        _ => {}
     }
 }
 

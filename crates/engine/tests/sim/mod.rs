@@ -356,6 +356,19 @@ impl World {
                 .unwrap()
                 .push("a key was accepted for another body".to_owned());
         }
+        if self.entropy.chance(30) {
+            self.clock
+                .sleep(Duration::from_millis(self.entropy.below(2_000)))
+                .await;
+            let message = MessageId::mint(self.clock.now(), self.entropy.next_u128());
+            let text = "one thing more".to_owned();
+            if let Some(run) = first {
+                self.store
+                    .signal(&owner, run, Signal::Steer { message, text })
+                    .await
+                    .expect("memory does not fail");
+            }
+        }
         if self.entropy.chance(15) {
             self.clock
                 .sleep(Duration::from_millis(self.entropy.below(2_000)))

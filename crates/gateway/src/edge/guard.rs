@@ -392,7 +392,3 @@ fn locked_out(left: std::time::Duration) -> Refusal {
     refusal.fault = refusal.fault.with_retry_after(left);
     refusal
 }
-
-#[cfg(test)]
-#[path = "guard_tests.rs"]
-mod tests;

@@ -23,6 +23,7 @@ pub(crate) struct RunView {
     name: String,
     session: String,
     seq: u64,
+    started: bool,
     /// Live signals so far.
     pub(crate) delta_seq: u64,
     text: String,
@@ -44,6 +45,7 @@ impl RunView {
             name,
             session,
             seq: 0,
+            started: false,
             delta_seq: 0,
             text: String::new(),
             thinking: String::new(),
@@ -60,11 +62,7 @@ impl RunView {
     ) -> Vec<Said> {
         let at = event.at;
         match &event.kind {
-            EventKind::RunStarted => vec![self.agent(
-                "lifecycle",
-                json!({ "phase": "start", "startedAt": at }),
-                at,
-            )],
+            EventKind::RunStarted => self.start(at).into_iter().collect(),
             EventKind::ModelReplied { message, .. } => {
                 let said = texts
                     .get(message)
@@ -172,6 +170,15 @@ impl RunView {
         }
     }
 
+    /// The first thing that clients hear of a run, even when its words overtook the event.
+    fn start(&mut self, at: Timestamp) -> Option<Said> {
+        if std::mem::replace(&mut self.started, true) {
+            return None;
+        }
+        let data = json!({ "phase": "start", "startedAt": at });
+        Some(self.agent("lifecycle", data, at))
+    }
+
     fn grow(&mut self, delta: &str) {
         if self.text.len() + delta.len() <= TEXT_BYTES_MAX {
             self.text.push_str(delta);
@@ -180,11 +187,9 @@ impl RunView {
 
     /// More words: always an agent event, and a chat delta when the last one is long enough ago.
     fn spoken(&mut self, delta: &str, at: Timestamp, now: Duration) -> Vec<Said> {
-        let mut said = vec![self.agent(
-            "assistant",
-            json!({ "text": self.text, "delta": delta }),
-            at,
-        )];
+        let mut said: Vec<Said> = self.start(at).into_iter().collect();
+        let data = json!({ "text": self.text, "delta": delta });
+        said.push(self.agent("assistant", data, at));
         let due = self
             .chat
             .said_at

@@ -144,6 +144,10 @@ impl Core {
                 "the gateway stops; the run goes on",
             ));
         }
+        // Its events go out before the answer that ends it.
+        self.hub
+            .told(self.deps.store.cursor(self.owner()).await?)
+            .await;
         self.ended(&info).await
     }
 

@@ -11,7 +11,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -359,6 +359,3 @@ fn crowded() -> Fault {
     )
     .with_retry_after(Duration::from_millis(100))
 }
-
-/// The channel type behind [`Queue`], named here so that its bound is seen with the others.
-pub(crate) type Channel = (mpsc::Sender<Out>, mpsc::Receiver<Out>);

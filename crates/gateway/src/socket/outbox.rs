@@ -85,7 +85,7 @@ impl Queue {
 
 impl Outbox {
     pub(crate) fn new(now: Duration) -> (Self, Queue) {
-        let (tx, rx): super::Channel = mpsc::channel(FRAMES_MAX);
+        let (tx, rx) = mpsc::channel(FRAMES_MAX);
         let outbox = Self {
             tx,
             events: Arc::default(),

@@ -161,7 +161,8 @@ async fn an_authenticated_frame_over_four_mebibytes_closes_the_connection() {
     let (code, _, _) = client.closed().await;
     assert!(code == 1009 || code == 1006, "{code}");
     let body = vec![b' '; 17 * 1024 * 1024];
-    assert_eq!(world.post(&body).await.0, 413);
+    let (status, _) = world.post(&body).await;
+    assert!(status == 413 || status == 0, "{status}");
     world.assert_healthy().await;
 }
 

@@ -253,10 +253,8 @@ async fn a_run_that_fails_ends_with_an_error_everywhere() {
             .iter()
             .any(|f| f["payload"]["data"]["phase"] == "error")
     );
-    assert!(
-        frames.iter().any(|f| f["payload"]["state"] == "error"
-            && f["payload"]["errorMessage"] == "too many steps")
-    );
+    assert!(frames.iter().any(|f| f["payload"]["state"] == "error"
+        && f["payload"]["errorMessage"] == "max_steps: too many steps"));
 }
 
 #[tokio::test]

@@ -54,9 +54,7 @@ async fn a_foreign_or_missing_host_is_turned_away_whatever_else_is_right() {
             "{host}"
         );
     }
-    let twice = format!(
-        "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
-    );
+    let twice = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n";
     assert!(
         world
             .raw(twice.as_bytes())

@@ -2,6 +2,13 @@
 
 use serde_json::{Value, json};
 
+use adjutant_domain::approval::{Approval, ApprovalState};
+use adjutant_domain::id::{ApprovalId, CallId};
+use adjutant_domain::message::Part;
+use adjutant_domain::run::{Entry, Signal, Wake};
+use adjutant_domain::tool::ActionClass;
+use adjutant_ports::store::Claim;
+
 use crate::world::World;
 
 #[tokio::test]
@@ -391,7 +398,15 @@ async fn agents_are_made_at_the_lowest_trust_and_edits_do_not_overwrite_each_oth
         .iter()
         .filter_map(|r| r["action"].as_str())
         .collect();
-    assert_eq!(actions, ["budget.limit", "agent.trust", "agent.create"]);
+    assert_eq!(
+        actions,
+        [
+            "budget.limit",
+            "agent.update",
+            "agent.trust",
+            "agent.create"
+        ]
+    );
     assert_eq!(
         world
             .ok("agents.delete", json!({ "agentId": "helper" }))
@@ -504,4 +519,108 @@ async fn a_run_can_be_read_and_explained() {
         status == 200 && text.contains("adjutant_rpc_requests_total"),
         "{text}"
     );
+}
+
+/// A run that asks whether it may write, as a worker would leave it.
+async fn ask(world: &World, claim: &Claim) -> ApprovalId {
+    let now = claim.log.last().unwrap().at;
+    let call = CallId::mint(now, 7);
+    let id = ApprovalId::mint(now, claim.run.id.as_u128() ^ 0x5555);
+    let until = now.plus(std::time::Duration::from_secs(600));
+    let (_, mut entries) = world.reply("");
+    if let Some(Entry::ModelReplied { parts, .. }) = entries.last_mut() {
+        *parts = vec![Part::ToolCall {
+            call,
+            wire_id: "w1".to_owned(),
+            name: "file_write".to_owned(),
+            args: json!({ "path": "a", "content": "b" }),
+        }];
+    }
+    let approval = Approval {
+        id,
+        owner: claim.run.owner.clone(),
+        run: claim.run.id,
+        call,
+        session: claim.run.session,
+        session_key: claim.run.session_key.clone(),
+        agent: claim.run.agent.clone(),
+        tool: "file_write".to_owned(),
+        class: ActionClass::Write,
+        digest: "d".to_owned(),
+        canonical: json!({ "path": "a" }),
+        shown: "write 1 byte to a".to_owned(),
+        reason: "first use".to_owned(),
+        grant_key: None,
+        state: ApprovalState::Open,
+        created_at: now,
+        expires_at: until,
+        answered_by: None,
+        choice: None,
+    };
+    entries.push(Entry::CallHeld {
+        approval: Box::new(approval),
+        trail: vec![],
+    });
+    entries.push(Entry::Parked {
+        until: Wake::Approval { until },
+    });
+    world.append(claim, entries).await;
+    id
+}
+
+#[tokio::test]
+async fn a_question_is_shown_answered_once_and_reaches_the_run() {
+    let world = World::new().await;
+    let run = world.send("main", "write it").await;
+    let id = ask(&world, &world.claim().await).await.to_string();
+    let waited = world
+        .ok("agent.wait", json!({ "runId": run, "timeoutMs": 20 }))
+        .await;
+    assert_eq!(
+        (&waited["status"], &waited["state"]),
+        (&json!("timeout"), &json!("waiting_approval"))
+    );
+    assert_eq!(waited["approvals"], json!([id]));
+    let listed = world.ok("approvals.list", json!({})).await;
+    assert_eq!(listed["approvals"][0]["shown"], "write 1 byte to a");
+    let short = &id[id.len() - 6..];
+    let vague = world
+        .rpc(
+            "approvals.resolve",
+            json!({ "id": short, "decision": "for" }),
+        )
+        .await;
+    assert_eq!(vague["error"]["code"], -32602);
+    let answered = world
+        .ok(
+            "approvals.resolve",
+            json!({ "id": short, "decision": "allow-once" }),
+        )
+        .await;
+    assert_eq!(answered["approval"]["state"], "allowed");
+    assert_eq!(answered["approval"]["answeredBy"], "http:token");
+    let late = world
+        .rpc("approvals.resolve", json!({ "id": id, "decision": "deny" }))
+        .await;
+    assert_eq!(late["error"]["data"]["code"], "CONFLICT");
+    assert_eq!(
+        world.ok("approvals.list", json!({})).await["approvals"],
+        json!([])
+    );
+    assert_eq!(
+        world.ok("approvals.history", json!({})).await["approvals"][0]["id"],
+        id
+    );
+    let again = world.claim().await;
+    assert_eq!(again.run.name(), run);
+    assert!(
+        again
+            .signals
+            .iter()
+            .any(|signal| matches!(signal, Signal::Answer { .. })),
+        "{:?}",
+        again.signals
+    );
+    let audit = world.ok("audit.list", json!({ "limit": 1 })).await;
+    assert!(audit["records"][0]["by"] == "http:token", "{audit}");
 }

@@ -167,7 +167,6 @@ pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) bus: Arc<dyn Bus>,
-    pub(crate) owner: OwnerId,
     pub(crate) stop: CancellationToken,
     pub(crate) dir: tempfile::TempDir,
     entropy: Arc<Dice>,
@@ -218,7 +217,7 @@ impl World {
             config: Arc::new(OneSetting),
             metrics: Arc::new(Metrics::new("0.0.0-test")),
             token: Token::parse(TOKEN).unwrap(),
-            owner: owner.clone(),
+            owner,
             default_agent: AgentId::main(),
             limits: Arc::new(|agent: &Agent| Limits {
                 agent: agent.limits.clone(),
@@ -235,7 +234,6 @@ impl World {
             address,
             store,
             bus,
-            owner,
             stop,
             dir,
             entropy,
@@ -247,7 +245,8 @@ impl World {
     /// Sends raw bytes over a fresh TCP connection and reads until the other side closes.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(bytes).await.unwrap();
+        // The gateway may answer and hang up before it has read everything.
+        drop(stream.write_all(bytes).await);
         let mut answer = Vec::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
         // A reset after the answer is an answer all the same.

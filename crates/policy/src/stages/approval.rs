@@ -41,8 +41,7 @@ pub(crate) fn stage(draft: &mut Draft, facts: &Facts<'_>) -> Step {
     }
     if let Some(reason) = &draft.ask {
         let auto = policy == ApprovalPolicy::Auto && facts.agent.trust_level == TrustLevel::L5;
-        let flow = reason.starts_with("this run has read");
-        if !auto || flow {
+        if !auto || draft.tainted {
             return Step::pass(format!("ask: {reason}"));
         }
         draft.ask = None;

@@ -22,6 +22,7 @@ pub(crate) fn stage(draft: &mut Draft, facts: &Facts<'_>) -> Step {
         } else {
             "your files"
         };
+        draft.tainted = true;
         draft.ask(format!("this run has read {source}"));
         return Step::pass("untrusted text was read: ask");
     }

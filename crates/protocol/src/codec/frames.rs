@@ -106,7 +106,7 @@ impl Frames {
 
     /// What the closed error shape has no member for: hint, trace, and our word where the code is a coarser one.
     fn details(self, fault: &Fault, code: &str) -> Option<Value> {
-        let mut details = match &fault.details {
+        let mut details = match fault.details.as_deref() {
             Some(Value::Object(map)) => map.clone(),
             Some(other) => return Some(other.clone()),
             None => serde_json::Map::new(),
@@ -116,10 +116,10 @@ impl Frames {
             details.insert("code".to_owned(), Value::from(word));
         }
         if let Some(hint) = &fault.hint {
-            details.insert("hint".to_owned(), Value::from(hint.as_str()));
+            details.insert("hint".to_owned(), Value::from(&**hint));
         }
         if let Some(trace) = &fault.trace_id {
-            details.insert("traceId".to_owned(), Value::from(trace.as_str()));
+            details.insert("traceId".to_owned(), Value::from(&**trace));
         }
         if details.is_empty() {
             None

@@ -39,7 +39,6 @@ async fn recalled(
     found.into_iter().map(|memory| memory.text).collect()
 }
 
-// covers: S19
 /// An agent in a session sees the owner's facts, its own and the session's; nobody else's.
 pub async fn recall_follows_scope(world: &World) {
     let (here, there) = (

@@ -6,9 +6,11 @@ use async_trait::async_trait;
 
 use adjutant_domain::event::Event;
 use adjutant_domain::id::{MessageId, OwnerId, RunId, SessionId};
-use adjutant_domain::money::Micros;
+use adjutant_domain::message::Message;
+use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::{
-    ClaimedFrom, Entry, Fence, LedgerLine, Logged, Row, Run, RunStatus, Seq, Signal, Wake, project,
+    ClaimedFrom, Entry, Fence, LedgerLine, Logged, Outcome, Row, Run, RunStatus, Seq, Signal, Wake,
+    project,
 };
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{
@@ -123,6 +125,7 @@ impl Inner {
 
     fn set_status(&mut self, id: RunId, at: Timestamp, status: RunStatus) {
         let elapsed = self.elapsed;
+        let mut over = false;
         let Some(row) = self.runs.get_mut(&id) else {
             return;
         };
@@ -139,6 +142,7 @@ impl Inner {
                 row.worker = None;
             }
             RunStatus::Finished { .. } => {
+                over = true;
                 row.finished_at = Some(at);
                 row.lease_until = None;
                 row.worker = None;
@@ -147,6 +151,9 @@ impl Inner {
         }
         row.status = status;
         let session = row.run.session;
+        if over {
+            self.release(id);
+        }
         let active = self
             .runs
             .values()
@@ -155,6 +162,21 @@ impl Inner {
         if 1 < active {
             self.broken
                 .insert(format!("{active} runs of {session} are active at once"));
+        }
+    }
+
+    /// A run that is over holds no money.
+    fn release(&mut self, run: RunId) {
+        let own = ("run".to_owned(), run.to_string());
+        let held: Vec<_> = self
+            .reservations
+            .extract_if(.., |_, (_, windows, _)| windows.contains(&own))
+            .collect();
+        for (_, (owner, windows, amount)) in held {
+            for (scope, key) in windows {
+                let spend = self.spends.entry((owner.clone(), scope, key)).or_default();
+                spend.reserved_micros = spend.reserved_micros.less(amount);
+            }
         }
     }
 
@@ -198,6 +220,34 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Ends a run that nobody has begun: it must not wait for its seat to be stopped (S26).
+    fn stop_queued(&mut self, id: RunId, at: Timestamp, by: String) -> Vec<Event> {
+        let input = match self
+            .runs
+            .get(&id)
+            .and_then(|r| r.log.first())
+            .map(|l| &l.entry)
+        {
+            Some(Entry::Accepted { input, .. }) => input.clone(),
+            _ => Vec::new(),
+        };
+        for message in input {
+            self.place_message(message);
+        }
+        let ended = Entry::Finished {
+            outcome: Outcome::Cancelled { by: by.clone() },
+            usage: Usage::default(),
+            cost: Cost::Priced {
+                micros: Micros::ZERO,
+            },
+        };
+        [Entry::CancelAsked { by }, ended]
+            .into_iter()
+            .filter_map(|entry| self.write_entry(id, Fence(0), at, entry))
+            .flat_map(|(_, events)| events)
+            .collect()
     }
 
     fn steer_target(&self, session: SessionId) -> Option<RunId> {
@@ -321,7 +371,7 @@ impl RunStore for MemoryStore {
                 message: message.id,
                 text: message.text(),
             };
-            inner.add_message(message, true);
+            inner.add_message(message, false);
             if let Some(row) = inner.runs.get_mut(&target) {
                 row.signals.push((signal, None));
                 row.ready_at = elapsed;
@@ -333,7 +383,16 @@ impl RunStore for MemoryStore {
         }
         let input: Vec<MessageId> = intake.message.iter().map(|m| m.id).collect();
         if let Some(message) = intake.message {
+            let message = Message {
+                run: Some(id),
+                seq: None,
+                ..message
+            };
             inner.add_message(message, false);
+        }
+        let seat = (owner.clone(), intake.run.session_key.clone());
+        if let Some(session) = inner.sessions.get_mut(&seat) {
+            session.updated_at = now;
         }
         inner.runs.insert(
             id,
@@ -448,7 +507,9 @@ impl RunStore for MemoryStore {
                 .runs
                 .get(&append.run.id)
                 .ok_or(StoreError::NotFound { what: "run" })?;
-            let holds = row.fence == append.fence && matches!(row.status, RunStatus::Running);
+            let holds = row.fence == append.fence
+                && row.run.owner == append.run.owner
+                && matches!(row.status, RunStatus::Running);
             if !holds && weak != Weakness::NoFence {
                 return Err(StoreError::Fenced);
             }
@@ -460,6 +521,9 @@ impl RunStore for MemoryStore {
             for entry in append.entries {
                 if let Some(row) = inner.runs.get_mut(&append.run.id) {
                     Inner::consume_signals(row, &entry);
+                }
+                if let Entry::Steered { message, .. } = &entry {
+                    inner.place_message(*message);
                 }
                 if let Some((one, facts)) =
                     inner.write_entry(append.run.id, append.fence, now, entry)
@@ -517,9 +581,33 @@ impl RunStore for MemoryStore {
             if row.is_over() {
                 return Ok(false);
             }
+            if let (RunStatus::Queued, Signal::Cancel { by }) = (&row.status, &signal) {
+                let by = by.clone();
+                let events = inner.stop_queued(run, self.clock.now(), by);
+                drop(inner);
+                self.tell(events);
+                return Ok(true);
+            }
+            let words = match &signal {
+                Signal::Steer { message, text } => Some(adjutant_domain::message::Message {
+                    id: *message,
+                    thread: row.run.thread,
+                    seq: None,
+                    role: adjutant_domain::message::Role::User,
+                    parts: adjutant_ports::store::text_parts(text),
+                    run: Some(run),
+                    label: adjutant_domain::label::Label::of(adjutant_domain::label::Origin::Owner),
+                    at: self.clock.now(),
+                }),
+                _ => None,
+            };
             row.signals.push((signal, None));
             if let RunStatus::Parked { .. } = row.status {
                 row.ready_at = now;
+            }
+            // Words must not live in a signal only (invariant 15).
+            if let Some(words) = words.filter(|m| !inner.messages.contains_key(&m.id)) {
+                inner.add_message(words, false);
             }
         }
         self.bus.signal(run);

@@ -160,7 +160,7 @@ fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
 }
 
 /// The messages that a run answers, from the first entry of its log.
-fn input(tx: &Tx<'_>, run: RunId) -> Done<Vec<MessageId>> {
+pub(crate) fn input(tx: &Tx<'_>, run: RunId) -> Done<Vec<MessageId>> {
     let entry = tx.one(
         "select body from entries where run = ? and seq = 1",
         [run.to_string()],

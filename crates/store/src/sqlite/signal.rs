@@ -8,12 +8,15 @@ use rusqlite::params;
 use adjutant_domain::id::{ApprovalId, MessageId, OwnerId, RunId};
 use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::message::{Message, Part, Role};
-use adjutant_domain::run::{Fence, Signal};
+use adjutant_domain::money::{Cost, Micros, Usage};
+use adjutant_domain::run::{Entry, Fence, Logged, Outcome, Seq, Signal};
 use adjutant_ports::store::StoreError;
 
 use crate::error::Done;
 use crate::sql::{Sql, col, json};
 use crate::sqlite::message::{self, Place};
+use crate::sqlite::run::{run_columns, run_of};
+use crate::sqlite::{claim, project};
 use crate::writer::Tx;
 
 /// Signals that one run may have open: a flood of words ends here (R29).
@@ -32,6 +35,11 @@ pub(crate) fn signal(tx: &mut Tx<'_>, owner: &OwnerId, run: RunId, signal: &Sign
     if over {
         return Ok(false);
     }
+    if let Signal::Cancel { by } = signal
+        && stop_queued(tx, owner, run, by)?
+    {
+        return Ok(true);
+    }
     if let Signal::Steer { message, text } = signal
         && !message::exists(tx, owner, *message)?
     {
@@ -49,6 +57,42 @@ pub(crate) fn signal(tx: &mut Tx<'_>, owner: &OwnerId, run: RunId, signal: &Sign
         message::insert(tx, owner, &words, Place::Next)?;
     }
     store(tx, run, signal)?;
+    Ok(true)
+}
+
+/// Ends a run that no worker has begun: a stop must not wait for the seat to be free (S26).
+fn stop_queued(tx: &mut Tx<'_>, owner: &OwnerId, run: RunId, by: &str) -> Done<bool> {
+    let taken = tx.one(
+        concat!(
+            "update runs set head = head + 2 where id = ? and owner = ? and status = 'queued' returning ",
+            run_columns!(),
+            ", head"
+        ),
+        params![run.to_string(), owner.as_str()],
+        |row| Ok((run_of(row)?, row.get::<_, u64>(8)?)),
+    )?;
+    let Some((run, head)) = taken else {
+        return Ok(false);
+    };
+    for id in claim::input(tx, run.id)? {
+        message::place(tx, owner, id)?;
+    }
+    let asked = Entry::CancelAsked { by: by.to_owned() };
+    let ended = Entry::Finished {
+        outcome: Outcome::Cancelled { by: by.to_owned() },
+        usage: Usage::default(),
+        cost: Cost::Priced {
+            micros: Micros::ZERO,
+        },
+    };
+    for (seq, entry) in (head.saturating_sub(1)..).zip([asked, ended]) {
+        let logged = Logged {
+            seq: Seq(seq),
+            at: tx.now,
+            entry,
+        };
+        project::write(tx, &run, &logged, &[])?;
+    }
     Ok(true)
 }
 

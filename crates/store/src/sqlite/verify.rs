@@ -255,6 +255,12 @@ fn legal(check: &mut Check<'_>, run: &Run, log: &[Logged], head: u64, fence: u64
     for (i, logged) in log.iter().enumerate() {
         let ok = match &logged.entry {
             Entry::Accepted { .. } => i == 0,
+            // A run that was stopped in the queue was never claimed.
+            Entry::CancelAsked { .. } if claims == 0 => true,
+            Entry::Finished {
+                outcome: Outcome::Cancelled { .. },
+                ..
+            } if claims == 0 => i + 1 == log.len(),
             Entry::Claimed { fence, .. } => {
                 claims += 1;
                 held = true;
