@@ -3,6 +3,7 @@
 mod dependencies;
 mod floors;
 mod generate;
+mod lab;
 mod manual;
 mod metadata;
 mod testing;
@@ -37,6 +38,24 @@ enum Chore {
     Deps,
     /// Check file lengths and forbidden words.
     Tidy,
+    /// Measure a release build beside the floor and print the table (`--quick`, `--out FILE`).
+    Bench {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Kill a gateway again and again during five-tool runs, and count what was lost or doubled (`--kills N`, `--seed N`).
+    Kills {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Start 1,000 runs at once against a budget of $1.00, and check that it is never passed (`--runs N`).
+    Budget {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -48,6 +67,9 @@ fn main() -> ExitCode {
         }
         Chore::Deps => metadata::read().and_then(|it| report(&dependencies::check(&it))),
         Chore::Tidy => tidy::check(tree::root()).and_then(|it| report(&it)),
+        Chore::Bench { arguments } => lab::run("bench", &arguments),
+        Chore::Kills { arguments } => lab::run("kills", &arguments),
+        Chore::Budget { arguments } => lab::run("budget", &arguments),
     };
     match done {
         Ok(code) => code,

@@ -47,7 +47,6 @@ impl Default for Shape {
 pub(crate) struct Running {
     stop: CancellationToken,
     tasks: JoinSet<()>,
-    pub(crate) address: std::net::SocketAddr,
     pub(crate) socket: Option<std::path::PathBuf>,
     home: std::path::PathBuf,
     announced: bool,
@@ -80,6 +79,7 @@ impl Running {
             tracing::info!(runs = released, "took over the runs of a predecessor");
         }
         let token = token(home, &*parts.doors.entropy)?;
+        hide_secrets(&token);
         let listeners = Listeners::bind(&config.gateway, home)
             .await
             .map_err(|e| failures::listen(&e))?;
@@ -125,7 +125,6 @@ impl Running {
         Ok(Self {
             stop,
             tasks,
-            address,
             socket,
             home: home.to_owned(),
             announced,
@@ -171,6 +170,19 @@ fn gateway_deps(parts: &Arc<Parts>, settings: &Arc<Settings>, token: Token) -> D
         limits: Arc::new(move |agent| limits_for(&live.current().tree.budget.caps(), agent)),
         workspaces: parts.home.join("workspaces"),
         version: crate::VERSION.to_owned(),
+    }
+}
+
+/// No line of the log shows these (S45).
+fn hide_secrets(token: &Token) {
+    adjutant_telemetry::hide(token.expose());
+    for name in crate::setup::KEYED
+        .iter()
+        .flat_map(|(_, names)| names.iter())
+    {
+        if let Ok(key) = std::env::var(name) {
+            adjutant_telemetry::hide(&key);
+        }
     }
 }
 

@@ -407,6 +407,13 @@ impl Host for Machine {
     fn config_change(&self, key: &str, value: Option<Value>) -> Result<ConfigChanged, Failure> {
         let (home, settings) = self.settings()?;
         crate::parts::make_private_dir(&home).map_err(|e| failures::parts(&home, &e))?;
+        // `5.00` is a number to a shell and an amount to us: a key that holds text takes it as text.
+        let value = value.map(|value| match value {
+            Value::Number(number) if settings.kind(key) == "string" => {
+                Value::String(number.to_string())
+            }
+            other => other,
+        });
         let change = settings
             .set(key, value, None)
             .map_err(|e| config_fault(&e))?;

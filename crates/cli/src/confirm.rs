@@ -41,7 +41,7 @@ pub(crate) async fn removal(
     }
     if !cx.terminal.can_ask() {
         return Err(Failure::usage(format!(
-            "removing {} needs `--yes` when nobody can be asked",
+            "this would remove {}; nobody can be asked here",
             what.join(", ")
         ))
         .with_hint("add `--yes`, or look first with `--dry-run`"));

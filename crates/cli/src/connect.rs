@@ -5,6 +5,7 @@ use std::ops::Deref;
 
 use adjutant_client::{Client, Credential, Endpoint};
 use adjutant_domain::id::ClientKey;
+use adjutant_protocol::methods::agents::AgentsList;
 use adjutant_protocol::methods::common::NoParams;
 use adjutant_protocol::methods::models::ModelsStatus;
 
@@ -12,6 +13,7 @@ use crate::args::RouteArgs;
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
 use crate::host::{EphemeralOptions, Reachable, RouteChoice, Workers};
+use crate::terminal::Form;
 
 /// What a command needs from a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,6 +131,19 @@ impl Connection {
             kind: Kind::Ephemeral,
             _guard: Some(ephemeral.guard),
         })
+    }
+
+    /// The session key as events carry it, for programs that compare them.
+    pub(crate) async fn whole_session_key(
+        &self,
+        cx: &Cx<'_>,
+        key: String,
+    ) -> Result<String, Failure> {
+        if cx.terminal.form == Form::Human || key.starts_with("agent:") {
+            return Ok(key);
+        }
+        let agent = self.call::<AgentsList>(NoParams {}).await?.default_id;
+        Ok(format!("agent:{agent}:{key}"))
     }
 
     /// `provider/model` for a session, if the command line names a route.

@@ -99,6 +99,15 @@ impl Failure {
         self
     }
 
+    /// With what to do about it when there is no such thing and nothing better was said.
+    #[must_use]
+    pub fn or_hint(mut self, hint: impl Into<String>) -> Self {
+        if self.exit == Exit::NotFound && self.hint.is_none() {
+            self.hint = Some(hint.into());
+        }
+        self
+    }
+
     /// With more, for programs.
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
@@ -180,6 +189,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => Self::new(Exit::Unreachable, "UNREACHABLE", message)
                 .with_hint("start a gateway with `adjutant gateway start`, or look with `adjutant gateway status`"),
             ClientError::Refused { code, hint, retry_after, .. } => {
+                let message = without_method(&code, message);
                 let mut failure = Self::new(exit_of_code(&code), code, message);
                 failure.hint = hint.or_else(|| {
                     retry_after.map(|span| format!("try again in {} s", span.as_millis().div_ceil(1000)))
@@ -197,6 +207,16 @@ impl From<ClientError> for Failure {
                 )
             }
         }
+    }
+}
+
+/// A refusal of arguments without the name of the method: people typed a command.
+fn without_method(code: &str, message: String) -> String {
+    match message.split_once(" params: ") {
+        Some((head, rest)) if code == "INVALID_PARAMS" && head.starts_with("invalid ") => {
+            rest.to_owned()
+        }
+        _ => message,
     }
 }
 
@@ -237,6 +257,18 @@ mod tests {
         check("CONFLICT", 5);
         check("AGENT_TIMEOUT", 7);
         check("INTERNAL", 1);
+    }
+
+    #[test]
+    fn a_refusal_of_arguments_does_not_speak_of_methods() {
+        let failure = Failure::from(ClientError::Refused {
+            code: "INVALID_PARAMS".to_owned(),
+            message: "invalid agents.create params: there is no tool `x`".to_owned(),
+            hint: None,
+            retry_after: None,
+        });
+        assert_eq!(failure.message, "there is no tool `x`");
+        assert_eq!(failure.exit, Exit::Usage);
     }
 
     #[test]

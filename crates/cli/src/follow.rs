@@ -75,6 +75,8 @@ pub(crate) struct Ended {
     pub(crate) cause: Cause,
     /// Questions that were denied because nobody was there.
     pub(crate) unasked: u32,
+    /// What the run came to by its answer, where a good end of the run is not enough.
+    pub(crate) told: Exit,
 }
 
 impl Ended {
@@ -83,7 +85,7 @@ impl Ended {
         match (self.cause, self.waited.state) {
             (Cause::Interrupted, _) => Exit::Interrupted,
             (Cause::TimedOut, _) => Exit::Timeout,
-            (Cause::Itself, RunPhase::Done) if self.unasked == 0 => Exit::Done,
+            (Cause::Itself, RunPhase::Done) if self.unasked == 0 => self.told,
             (Cause::Itself, RunPhase::Done) => Exit::Denied,
             (Cause::Itself, _) => match self.waited.reason.as_deref() {
                 Some("budget") => Exit::Denied,
@@ -146,7 +148,7 @@ impl Following<'_> {
                 Step::Stop(cause) if state.cause == Cause::Itself => {
                     state.cause = cause;
                     state.give_up_at = Some(Instant::now() + STOPPING);
-                    view.aside("stopping the run");
+                    view.stop();
                     self.abort().await?;
                 }
                 Step::Stop(_again) => break,
@@ -174,6 +176,7 @@ impl Following<'_> {
             waited,
             cause: state.cause,
             unasked: state.unasked,
+            told: Exit::Done,
         })
     }
 
@@ -320,7 +323,7 @@ impl Following<'_> {
             Typed::Interrupt => {
                 state.cause = Cause::Interrupted;
                 state.give_up_at = Some(Instant::now() + STOPPING);
-                view.aside("stopping the run");
+                view.stop();
                 return self.abort().await;
             }
             Typed::End => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::args::Global;
 use crate::failure::{Exit, Failure};
-use crate::render::Paint;
+use crate::render::{Paint, Screen};
 
 /// The code of a failure that means: the reader of stdout has gone, say nothing more.
 pub(crate) const READER_GONE: &str = "READER_GONE";
@@ -20,6 +20,8 @@ pub(crate) struct Streams {
     pub(crate) kinds: Kinds,
     /// Columns of the terminal.
     pub(crate) width: usize,
+    /// Rows of the terminal; none when its cursor cannot be moved.
+    pub(crate) height: Option<usize>,
     /// Whether the environment asks for no colour.
     pub(crate) no_color: bool,
 }
@@ -52,11 +54,15 @@ impl Kind {
 impl Streams {
     /// The streams of this process.
     pub(crate) fn of_process() -> Self {
-        let width = rustix::termios::tcgetwinsize(std::io::stdout())
-            .ok()
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+        let width = size
             .map(|size| usize::from(size.ws_col))
             .filter(|columns| *columns != 0)
             .unwrap_or(80);
+        let dumb = std::env::var_os("TERM").is_none_or(|value| value.is_empty() || value == "dumb");
+        let height = size
+            .map(|size| usize::from(size.ws_row))
+            .filter(|rows| *rows != 0 && !dumb);
         Self {
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
@@ -66,6 +72,7 @@ impl Streams {
                 err: Kind::of(std::io::stderr().is_terminal()),
             },
             width,
+            height,
             no_color: std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
                 || std::env::var_os("TERM").is_some_and(|value| value == "dumb"),
         }
@@ -96,6 +103,7 @@ pub(crate) struct Terminal {
     paint_out: Paint,
     paint_err: Paint,
     width: usize,
+    height: Option<usize>,
     quiet: bool,
     no_input: bool,
 }
@@ -125,6 +133,7 @@ impl Terminal {
             },
             kinds: streams.kinds,
             width: streams.width,
+            height: streams.height,
             quiet: global.quiet,
             no_input: global.no_input,
         }
@@ -143,6 +152,15 @@ impl Terminal {
     /// Columns for running text.
     pub(crate) fn columns(&self) -> usize {
         self.width.min(100)
+    }
+
+    /// The screen, where what stands on it may be drawn again: a terminal that shows rendered text.
+    pub(crate) fn screen(&self) -> Option<Screen> {
+        let rows = self.height.filter(|_| self.prose == Prose::Rendered)?;
+        Some(Screen {
+            columns: self.width,
+            rows,
+        })
     }
 
     /// Columns for tables, none when nobody looks.

@@ -8,7 +8,7 @@ use adjutant_protocol::methods::system::{DeltaKind, WireDelta, WireEvent};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::render::{MarkdownStream, markdown, money, one_line, safe, tokens};
+use crate::render::{Draft, MarkdownStream, markdown, money, one_line, safe, tokens};
 use crate::terminal::{Form, Prose, Terminal};
 
 /// How a run is shown.
@@ -30,10 +30,19 @@ pub(crate) struct View<'a> {
     /// The whole text of the last reply that is on the screen.
     last_whole: Option<String>,
     blocks: MarkdownStream,
+    /// The block that is not complete yet, as it stands on the screen.
+    draft: Draft,
     /// Whether stdout is at the beginning of a line.
     at_line_start: bool,
     model_calls: u32,
     tool_result: Option<String>,
+    tool_outcome: Option<String>,
+    /// Calls that began and have not ended.
+    calls_open: u32,
+    /// Pieces of the next reply that arrived before the end of the calls it builds on was told.
+    early: Vec<WireDelta>,
+    /// Whether the run was told to stop.
+    stopping: bool,
 }
 
 impl<'a> View<'a> {
@@ -49,9 +58,14 @@ impl<'a> View<'a> {
             reply: Reply::default(),
             last_whole: None,
             blocks: MarkdownStream::default(),
+            draft: Draft::default(),
             at_line_start: true,
             model_calls: 0,
             tool_result: None,
+            tool_outcome: None,
+            calls_open: 0,
+            early: Vec::new(),
+            stopping: false,
         }
     }
 
@@ -75,25 +89,47 @@ impl<'a> View<'a> {
                 "type": "delta", "runId": delta.run_id, "seq": delta.seq, "kind": delta.kind, "text": delta.text,
             }));
         }
-        if delta.kind == DeltaKind::Progress {
+        if self.calls_open != 0 {
+            self.early.push(delta.clone());
             return Ok(());
         }
+        self.take(delta)
+    }
+
+    fn take(&mut self, delta: &WireDelta) -> Result<(), Failure> {
         let update = self.reply.take(delta);
-        if self.mode == Mode::Streamed {
+        if self.mode == Mode::Streamed && delta.kind != DeltaKind::Progress {
             self.show(update)
         } else {
             Ok(())
         }
     }
 
+    /// Shows what had to wait for the end of the calls before it.
+    fn take_early(&mut self) -> Result<(), Failure> {
+        self.calls_open = 0;
+        for delta in std::mem::take(&mut self.early) {
+            self.take(&delta)?;
+        }
+        Ok(())
+    }
+
+    /// The run was told to stop.
+    pub(crate) fn stop(&mut self) {
+        self.stopping = true;
+        self.aside("stopping the run");
+    }
+
     /// Live pieces were lost.
     pub(crate) fn gap(&mut self, text: &str) {
         self.reply.interrupt();
+        self.early.clear();
         self.aside(text);
     }
 
     /// The whole text of the reply that was streamed.
     pub(crate) fn whole(&mut self, text: &str) -> Result<(), Failure> {
+        self.take_early()?;
         let update = self.reply.settle(text);
         self.last_whole = Some(text.to_owned());
         self.show(update)?;
@@ -112,7 +148,7 @@ impl<'a> View<'a> {
                 route,
                 reason,
                 retries,
-            } => {
+            } if !self.stopping => {
                 let then = if *retries {
                     "trying again"
                 } else {
@@ -124,7 +160,8 @@ impl<'a> View<'a> {
                 ));
             }
             EventKind::CallStarted { name, args, .. } => {
-                self.aside(&format!("{name} {}", shown_args(args)));
+                self.calls_open = self.calls_open.saturating_add(1);
+                self.aside(format!("{name} {}", shown_args(args)).trim_end());
             }
             EventKind::CallFinished {
                 name,
@@ -133,6 +170,7 @@ impl<'a> View<'a> {
                 ..
             } => {
                 self.tool_result = Some(preview.clone());
+                self.tool_outcome = Some(outcome.clone());
                 let paint = self.terminal.paint_err();
                 let mark = match outcome.as_str() {
                     "done" => paint.green("✓"),
@@ -145,8 +183,13 @@ impl<'a> View<'a> {
                     safe(name),
                     paint.dim(&one_line(preview, 100))
                 ));
+                self.calls_open = self.calls_open.saturating_sub(1);
+                if self.calls_open == 0 {
+                    self.take_early()?;
+                }
             }
             EventKind::RunResumed { claims } => {
+                self.take_early()?;
                 self.aside(&format!(
                     "taken over by another worker (claim {})",
                     claims.saturating_add(1)
@@ -171,6 +214,11 @@ impl<'a> View<'a> {
         self.tool_result.as_deref()
     }
 
+    /// How the last tool call ended: `done`, `failed`, `denied`, `unknown`.
+    pub(crate) fn tool_outcome(&self) -> Option<&str> {
+        self.tool_outcome.as_deref()
+    }
+
     /// The end: the answer if it was not shown yet, and what it cost.
     pub(crate) fn finished(
         &mut self,
@@ -188,6 +236,7 @@ impl<'a> View<'a> {
         match self.mode {
             Mode::Lines => return self.terminal.json_line(&result_line(waited, session, exit)),
             Mode::Streamed => {
+                self.take_early()?;
                 if let Some(text) = waited
                     .text
                     .as_ref()
@@ -255,6 +304,7 @@ impl<'a> View<'a> {
             Update::Append(words) => words,
             Update::Replace(words) => {
                 self.blocks = MarkdownStream::default();
+                self.put("")?;
                 self.terminal.say(
                     &self
                         .terminal
@@ -274,12 +324,22 @@ impl<'a> View<'a> {
         self.put(&shown)
     }
 
-    fn put(&mut self, text: &str) -> Result<(), Failure> {
+    /// Prints what is finished, in place of the draft, and draws below it what is not.
+    fn put(&mut self, finished: &str) -> Result<(), Failure> {
+        if !finished.is_empty() {
+            self.at_line_start = finished.ends_with('\n');
+        }
+        let mut text = self.draft.erase();
+        text.push_str(finished);
+        if let Some(screen) = self.terminal.screen() {
+            let terminal = self.terminal;
+            let unfinished = self.blocks.unfinished(terminal.paint(), terminal.columns());
+            text.push_str(&self.draft.draw(&unfinished, screen));
+        }
         if text.is_empty() {
             return Ok(());
         }
-        self.at_line_start = text.ends_with('\n');
-        self.terminal.raw(text)
+        self.terminal.raw(&text)
     }
 }
 

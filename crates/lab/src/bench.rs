@@ -54,7 +54,7 @@ pub(crate) async fn run(binary: &Path, quick: bool, out: Option<&Path>) -> Resul
     let dir = tempfile::tempdir()?;
     let model = mock().await?;
     let extra = "[worker]\nruns_at_once = 64\nreflect = false\n\
-                 [gateway.rate]\nrequests_per_minute = 100000000\nburst = 100000000\n\
+                 [gateway.rate]\nrequests_per_minute = 1000000\nburst = 1000000\n\
                  [providers.prices.\"openai/mock\"]\ninput = 1000000\noutput = 1000000\n[budget]\nday = \"100000\"\n";
     let home = Home::new(&dir.path().join("home"), binary, model.port, extra).await?;
     let floor_dir = dir.path().join("floor");
@@ -124,6 +124,7 @@ fn figures(turns: &[Turn]) -> Figures {
 async fn series(port: u16, name: &str, n: u32, text: &str) -> Result<Vec<Turn>> {
     let mut client = Client::connect(port).await?;
     let session = format!("agent:main:{name}");
+    client.listen_to(&session).await?;
     let mut turns = Vec::new();
     for i in 0..n {
         turns.push(turn(&mut client, &session, &format!("{name}-{i}"), text).await?);
@@ -387,6 +388,7 @@ async fn parallel(
 /// The same session, longer and longer.
 async fn history(effort: &Effort, ours: &Subject, rows: &mut Vec<Row>) -> Result<()> {
     let mut client = Client::connect(ours.port).await?;
+    client.listen_to("agent:main:long").await?;
     let mut n = 0_u32;
     let mut at_ten = f64::NAN;
     for mark in effort.history {

@@ -38,6 +38,13 @@ impl Client {
         })
     }
 
+    /// Asks to hear of one session only, as a surface that shows one does.
+    pub(crate) async fn listen_to(&mut self, session: &str) -> Result<()> {
+        self.call("events.subscribe", json!({ "sessionKey": session }))
+            .await
+            .map(|_| ())
+    }
+
     /// Sends a call and waits for its answer.
     pub(crate) async fn call(&mut self, method: &str, params: Value) -> Result<Value> {
         let id = self.send(method, params).await?;

@@ -48,10 +48,14 @@ pub(crate) async fn run(binary: &Path, kills: u32, seed: u64) -> Result<()> {
     let (mut gateway, _) = home.gateway(port).await?;
     let mut client = Client::connect(port).await?;
     client
-        .call(
-            "agents.update",
-            json!({ "name": "main", "trustLevel": 5, "approvalPolicy": "auto" }),
-        )
+        .call("agents.trust", json!({ "agentId": "main", "level": 5 }))
+        .await?;
+    let agent = json!({
+        "name": "main", "approvalPolicy": "auto",
+        "workspace": home.dir.join("workspace"),
+    });
+    client
+        .call("agents.update", json!({ "agent": agent }))
         .await?;
     let mut random = Random(seed);
     let mut tally = Tally::default();

@@ -114,7 +114,7 @@ async fn complete(State(mock): State<Arc<Mock>>, body: Bytes) -> Response {
             .replace("{n}", &done.to_string());
         Some(("shell_run", json!({ "command": command })))
     } else if done < number("reads") {
-        Some(("file_list", json!({ "path": "." })))
+        Some(("file_list", json!({ "path": ".", "depth": done + 1 })))
     } else {
         None
     };

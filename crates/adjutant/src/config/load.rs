@@ -73,8 +73,6 @@ pub(crate) struct Loaded<T> {
     pub(crate) tree: T,
     /// What the layers said, with places.
     pub(crate) given: Node,
-    /// The text of the file.
-    pub(crate) text: String,
 }
 
 /// Reads and checks everything.
@@ -130,11 +128,7 @@ pub(crate) fn load_text<T: Tree>(text: &str, sources: &Sources) -> Result<Loaded
             problems: problems.collect(),
         });
     }
-    Ok(Loaded {
-        tree,
-        given,
-        text: text.to_owned(),
-    })
+    Ok(Loaded { tree, given })
 }
 
 fn read_file(path: &Path) -> Result<String, Problem> {

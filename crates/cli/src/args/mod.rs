@@ -187,7 +187,7 @@ pub(crate) enum Command {
         subcommand,
         after_help = "EXAMPLES:
   adjutant config explain gateway.port
-  adjutant config set models.default openai/gpt-5-mini"
+  adjutant config set providers.default openai/gpt-5-mini"
     )]
     Config(ConfigCommand),
     Doctor(DoctorArgs),

@@ -22,7 +22,7 @@ pub(crate) enum ConfigCommand {
     /// Set a key. The file is checked before it is replaced; comments survive.
     #[command(after_help = "EXAMPLES:
   adjutant config set gateway.port 18790
-  adjutant config set models.fallbacks '[\"groq/llama-3.3-70b-versatile\"]'")]
+  adjutant config set providers.fallbacks '[\"groq/llama-3.3-70b-versatile\"]'")]
     Set {
         /// Dotted key.
         #[arg(value_name = "KEY")]

@@ -77,6 +77,12 @@ pub(crate) async fn chat(cx: &Cx<'_>, args: &ChatArgs) -> Result<Exit, Failure> 
     chat.talk().await
 }
 
+/// `agent:main:main` is just `main`, and `agent:main:trip` is `main:trip`.
+fn seat_name(key: &str) -> &str {
+    let key = key.strip_prefix("agent:").unwrap_or(key);
+    key.strip_suffix(":main").unwrap_or(key)
+}
+
 impl Chat<'_> {
     fn paint(&self) -> Paint {
         self.cx.terminal.paint()
@@ -104,13 +110,12 @@ impl Chat<'_> {
         let key = seat
             .as_ref()
             .map_or(self.session.as_str(), |it| it.key.as_str());
-        self.cx.terminal.note(
-            &self
-                .cx
-                .terminal
-                .paint_err()
-                .dim(&format!("{key} · {model} · /help for commands")),
-        );
+        self.cx
+            .terminal
+            .note(&self.cx.terminal.paint_err().dim(&format!(
+                "{} · {model} · /help for commands",
+                seat_name(key)
+            )));
         if seat.is_some_and(|it| it.last_message_preview.is_some()) {
             self.cx.terminal.note(
                 &self

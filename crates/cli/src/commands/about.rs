@@ -3,12 +3,13 @@
 use crate::args::{CompletionsArgs, ManArgs};
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
+use crate::terminal::Form;
 
 pub(super) fn completions(cx: &Cx<'_>, args: &CompletionsArgs) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut crate::command(), "adjutant", &mut script);
-    cx.terminal.raw(&String::from_utf8_lossy(&script))?;
-    Ok(Exit::Done)
+    let shell = args.shell.to_string();
+    text(cx, "script", &script, serde_json::json!({ "shell": shell }))
 }
 
 pub(super) fn man(cx: &Cx<'_>, args: &ManArgs) -> Result<Exit, Failure> {
@@ -32,7 +33,24 @@ pub(super) fn man(cx: &Cx<'_>, args: &ManArgs) -> Result<Exit, Failure> {
     clap_mangen::Man::new(crate::command())
         .render(&mut page)
         .map_err(|error| Failure::io("cannot render the manual page", &error))?;
-    cx.terminal.raw(&String::from_utf8_lossy(&page))?;
+    text(cx, "page", &page, serde_json::json!({}))
+}
+
+/// The text as it is, or with `--json` as `name` of a document.
+fn text(
+    cx: &Cx<'_>,
+    name: &str,
+    bytes: &[u8],
+    mut document: serde_json::Value,
+) -> Result<Exit, Failure> {
+    let text = String::from_utf8_lossy(bytes);
+    match cx.terminal.form {
+        Form::Human => cx.terminal.raw(&text)?,
+        Form::Json => {
+            document[name] = serde_json::Value::from(text);
+            cx.terminal.document(&document)?;
+        }
+    }
     Ok(Exit::Done)
 }
 

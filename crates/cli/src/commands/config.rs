@@ -28,7 +28,8 @@ pub(super) async fn config(cx: &Cx<'_>, command: ConfigCommand) -> Result<Exit, 
             cx.terminal.show(&value, || plainly(&value))?;
         }
         ConfigCommand::Set { key, value } => {
-            let changed = cx.host.config_change(&key, Some(typed(&value)))?;
+            let value = typed_for(&cx.host.config_explain(&key)?.kind, &value);
+            let changed = cx.host.config_change(&key, Some(value))?;
             cx.terminal
                 .show(&changed, || said(&changed, &format!("set {key}")))?;
         }
@@ -38,7 +39,8 @@ pub(super) async fn config(cx: &Cx<'_>, command: ConfigCommand) -> Result<Exit, 
                 "`{key}` (now {}) from the configuration; its default holds again",
                 plainly(&now)
             )];
-            if confirm::removal(cx, removal, &key, &what).await? == Go::Ahead {
+            // Nothing is lost that a backup of the file does not hold: only a dry run is worth words.
+            if !removal.dry_run || confirm::removal(cx, removal, &key, &what).await? == Go::Ahead {
                 let changed = cx.host.config_change(&key, None)?;
                 cx.terminal
                     .show(&changed, || said(&changed, &format!("unset {key}")))?;
@@ -95,7 +97,7 @@ async fn remote(cx: &Cx<'_>, command: ConfigCommand) -> Result<Exit, Failure> {
             let what = [format!(
                 "`{key}` from the configuration; its default holds again"
             )];
-            if confirm::removal(cx, removal, &key, &what).await? == Go::Ahead {
+            if !removal.dry_run || confirm::removal(cx, removal, &key, &what).await? == Go::Ahead {
                 let params = ConfigUnsetParams {
                     key: key.clone(),
                     base_hash: None,
@@ -150,6 +152,14 @@ fn typed(text: &str) -> Value {
     match toml {
         Ok(Value::Object(mut map)) if map.len() == 1 => map.remove("value").unwrap_or_default(),
         _ => Value::String(text.to_owned()),
+    }
+}
+
+/// The same for a setting whose kind is known: what must be text is text, even if it looks like a number.
+fn typed_for(kind: &str, text: &str) -> Value {
+    match typed(text) {
+        Value::Number(_) | Value::Bool(_) if kind == "string" => Value::String(text.to_owned()),
+        value => value,
     }
 }
 
@@ -295,5 +305,12 @@ mod tests {
         assert_eq!(typed("'quoted'"), json!("quoted"));
         assert_eq!(typed("openai/gpt-5-mini"), json!("openai/gpt-5-mini"));
         assert_eq!(typed("1\nother = 2"), json!("1\nother = 2"));
+    }
+
+    #[test]
+    fn a_number_for_a_setting_of_text_is_text() {
+        assert_eq!(typed_for("string", "5.00"), json!("5.00"));
+        assert_eq!(typed_for("string", "'x'"), json!("x"));
+        assert_eq!(typed_for("integer", "5"), json!(5));
     }
 }

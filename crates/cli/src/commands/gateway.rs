@@ -12,6 +12,7 @@ use crate::host::{
     Follow, GatewayOptions, GatewayState, LogOptions, Removing, ServiceState, Wants, WorkerOptions,
 };
 use crate::render::{Table, ago, facts};
+use crate::terminal::Form;
 
 pub(super) async fn gateway(cx: &Cx<'_>, command: GatewayCommand) -> Result<Exit, Failure> {
     match command {
@@ -44,10 +45,13 @@ pub(super) async fn gateway(cx: &Cx<'_>, command: GatewayCommand) -> Result<Exit
         GatewayCommand::Status => {
             let state = cx.host.gateway_state().await?;
             cx.terminal.show(&state, || {
-                let head = if state.running {
-                    "the gateway is running"
-                } else {
-                    "no gateway is running"
+                let head = match (state.running, state.pid) {
+                    (true, _) => "the gateway is running".to_owned(),
+                    (false, Some(pid)) => format!(
+                        "the gateway died: process {pid} is gone and left its files behind; \
+                         `adjutant gateway start` goes on where it stopped"
+                    ),
+                    (false, None) => "no gateway is running".to_owned(),
                 };
                 format!("{head}\n{}", describe(cx, &state))
             })?;
@@ -132,18 +136,26 @@ pub(super) async fn logs(cx: &Cx<'_>, args: &LogsArgs) -> Result<Exit, Failure> 
     };
     let mut unwritten = None;
     cx.host
-        .gateway_logs(
-            options,
-            &mut |line| match cx.terminal.data(&crate::render::safe(line)) {
-                Ok(()) => Wants::More,
-                Err(failure) => {
-                    unwritten = Some(failure);
-                    Wants::NoMore
-                }
-            },
-        )
+        .gateway_logs(options, &mut |line| match log_line(cx, line) {
+            Ok(()) => Wants::More,
+            Err(failure) => {
+                unwritten = Some(failure);
+                Wants::NoMore
+            }
+        })
         .await?;
     unwritten.map_or(Ok(Exit::Done), Err)
+}
+
+/// With `--json` one document a line: what the log holds if it is written as JSON, else the line as text.
+fn log_line(cx: &Cx<'_>, line: &str) -> Result<(), Failure> {
+    match cx.terminal.form {
+        Form::Human => cx.terminal.data(&crate::render::safe(line)),
+        Form::Json => match serde_json::from_str::<serde_json::Value>(line) {
+            Ok(record) if record.is_object() => cx.terminal.json_line(&record),
+            _ => cx.terminal.json_line(&serde_json::json!({ "line": line })),
+        },
+    }
 }
 
 fn options(args: GatewayRunArgs) -> GatewayOptions {

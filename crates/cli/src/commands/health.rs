@@ -53,7 +53,15 @@ pub(super) async fn sandbox(cx: &Cx<'_>, command: &SandboxCommand) -> Result<Exi
     match command {
         SandboxCommand::Verify => {
             let report = cx.host.sandbox_verify().await?;
-            show(cx, &report, "escape", "escapes")
+            let escaped = report
+                .checks
+                .iter()
+                .any(|it| it.severity == Severity::Error && it.id.starts_with("escape."));
+            if escaped {
+                show(cx, &report, "escape", "escapes")
+            } else {
+                show(cx, &report, "problem", "problems")
+            }
         }
     }
 }

@@ -34,6 +34,7 @@ pub(crate) async fn run(cx: &Cx<'_>, args: RunArgs) -> Result<Exit, Failure> {
     let mut notices = gateway.events().await?;
     let sent = gateway.call::<ChatSend>(params).await?;
     let mut view = View::new(&cx.terminal);
+    let session = gateway.whole_session_key(cx, session).await?;
     view.started(&sent.run_id, &session)?;
     let following = Following {
         cx,
@@ -71,6 +72,8 @@ fn explain(cx: &Cx<'_>, ended: &Ended) -> Option<Failure> {
     let run = &ended.waited.run_id;
     match (exit, ended.cause) {
         (Exit::Done, _) => None,
+        // The line of the call says why.
+        (_, Cause::Itself) if ended.told != Exit::Done => None,
         (_, Cause::Interrupted) => Some(Failure::interrupted()),
         (_, Cause::TimedOut) => {
             let limit = cx.global.timeout.map_or_else(String::new, |span| {

@@ -44,7 +44,8 @@ pub(super) async fn tool(cx: &Cx<'_>, command: ToolCommand) -> Result<Exit, Fail
             let shown = Connection::for_data(cx)
                 .await?
                 .call::<ToolsShow>(ToolsShowParams { name })
-                .await?;
+                .await
+                .map_err(|error| Failure::from(error).or_hint("see `adjutant tool list`"))?;
             cx.terminal.show(&shown, || {
                 let it = &shown.tool;
                 facts(
@@ -97,7 +98,10 @@ async fn call(
         agent_id: agent,
         session_key: None,
     };
-    let called = gateway.call::<ToolsCall>(params).await?;
+    let called = gateway
+        .call::<ToolsCall>(params)
+        .await
+        .map_err(|error| Failure::from(error).or_hint("see `adjutant tool list`"))?;
     let mut view = View::new(&cx.terminal);
     view.started(&called.run_id, &called.session_key)?;
     let following = Following {
@@ -116,6 +120,11 @@ async fn call(
             None => view.tool_result().map(str::to_owned),
         };
     }
+    ended.told = match view.tool_outcome() {
+        None | Some("done") => Exit::Done,
+        Some("denied") => Exit::Denied,
+        Some(_failed_or_unknown) => Exit::Failed,
+    };
     conclude(cx, &mut view, &ended, &called.session_key)
 }
 

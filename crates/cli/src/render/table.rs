@@ -14,6 +14,9 @@ pub(crate) struct Table {
 /// Columns before the last are cut at this many characters.
 const CELL_MAX: usize = 48;
 
+/// With less room than this the last column stands below the others.
+const LAST_MIN: usize = 20;
+
 impl Table {
     pub(crate) fn new(head: &[&'static str]) -> Self {
         Self {
@@ -69,11 +72,22 @@ impl Table {
             .collect();
         let before_last: usize = widths.iter().take(last).map(|w| w + 2).sum();
         let room = width.map(|width| width.saturating_sub(before_last).max(12));
+        let longest = rows
+            .iter()
+            .filter_map(|row| row.get(last))
+            .map(|cell| cell.width())
+            .fold(0, usize::max);
+        // Too narrow for the last column to say anything: it gets lines of its own.
+        let below = width.filter(|_| room.is_some_and(|room| room < LAST_MIN && room < longest));
         let line = |cells: &[&str], paint_cell: &dyn Fn(&str) -> String| {
             let mut out = String::new();
             for (index, cell) in cells.iter().enumerate() {
-                let cell = match room {
-                    Some(room) if index == last => one_line(cell, room),
+                let cell = match (room, below) {
+                    (_, Some(width)) if index == last => {
+                        out = format!("{}\n  ", out.trim_end());
+                        one_line(cell, width.saturating_sub(2))
+                    }
+                    (Some(room), None) if index == last => one_line(cell, room),
                     _ => (*cell).to_owned(),
                 };
                 out.push_str(&paint_cell(&cell));
@@ -138,6 +152,18 @@ mod tests {
         NAME  TRUST  WHAT
         main  3      answers everything that no…
         日本  1      wide and two lines
+        ");
+    }
+
+    #[test]
+    fn a_last_column_without_room_stands_below() {
+        insta::assert_snapshot!(table().render(Paint::None, Some(30)), @r"
+        NAME  TRUST
+          WHAT
+        main  3
+          answers everything that nob…
+        日本  1
+          wide and two lines
         ");
     }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::gateway::{Act, FakeGateway};
 use super::host::FakeHost;
-use super::screen::{piped, typed};
+use super::screen::{drawn, mixed, piped, typed};
 use crate::failure::Exit;
 
 const MESSAGE: &str = "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV";
@@ -82,6 +82,10 @@ fn gateway(text: &str) -> FakeGateway {
         (
             "models.status",
             json!({ "default": "offline/rules", "fallbacks": [], "providers": [] }),
+        ),
+        (
+            "agents.list",
+            json!({ "defaultId": "main", "mainKey": "main", "scope": "per-sender", "agents": [] }),
         ),
     ])
 }
@@ -167,6 +171,9 @@ async fn with_json_every_thing_is_a_line_and_the_result_is_the_last() {
     ];
     assert_eq!(kinds, expected);
     let result = lines.last().unwrap();
+    let session = result["sessionKey"].as_str().unwrap();
+    assert!(session.starts_with("agent:main:run-"), "{session}");
+    assert_eq!(lines[0]["sessionKey"], session);
     assert_eq!(
         (&result["text"], &result["exitCode"], &result["ok"]),
         (&json!("All **done**."), &json!(0), &json!(true))
@@ -336,4 +343,58 @@ async fn beside_a_running_gateway_a_model_can_be_chosen_but_no_address() {
         );
         assert_eq!(fake.calls("chat.send")[0]["model"], model, "{flags}");
     }
+}
+
+#[tokio::test]
+async fn the_exit_code_of_a_tool_call_is_that_of_its_outcome() {
+    for (outcome, exit) in [
+        ("done", Exit::Done),
+        ("denied", Exit::Denied),
+        ("failed", Exit::Failed),
+        ("unknown", Exit::Failed),
+    ] {
+        let call = json!({ "type": "call_finished", "call": CALL, "name": "file_read", "outcome": outcome,
+            "preview": "what it said" });
+        let fake = gateway("").telling(vec![Act::Event(call), finished("done")]);
+        let host = FakeHost::beside(fake.open().await);
+        let came = piped(&host, "tool call file_read path=notes.md").await;
+        assert_eq!(came.exit, exit, "{outcome}: {came:?}");
+    }
+}
+
+#[tokio::test]
+async fn words_that_overtake_the_end_of_a_call_are_shown_after_it() {
+    let call = json!({ "type": "call_started", "call": CALL, "name": "file_read", "args": { "path": "a" } });
+    let done = json!({ "type": "call_finished", "call": CALL, "name": "file_read", "outcome": "done", "preview": "x" });
+    let fake = gateway("It says x.").telling(vec![
+        Act::Event(call),
+        Act::Delta("It says x."),
+        Act::Event(done),
+        replied(),
+        finished("done"),
+    ]);
+    let host = FakeHost::beside(fake.open().await);
+    let outcome = mixed(&host, "run 'read a'").await;
+    assert_eq!(outcome.exit, Exit::Done, "{outcome:?}");
+    assert_eq!(
+        outcome.out,
+        "· file_read path=a\n✓ file_read x\nIt says x.\n· 1,200 in, 34 out · $0.0012 · 2.5 s\n"
+    );
+}
+
+#[tokio::test]
+async fn a_block_is_drawn_while_it_grows_and_replaced_when_it_is_complete() {
+    let fake = gateway("It is **good**.").telling(vec![
+        Act::Delta("It is "),
+        Act::Delta("**good**."),
+        replied(),
+        finished("done"),
+    ]);
+    let host = FakeHost::beside(fake.open().await);
+    let outcome = drawn(&host, "run 'how is it'").await;
+    assert_eq!(outcome.exit, Exit::Done, "{outcome:?}");
+    assert_eq!(
+        outcome.out,
+        "It is\r\u{1b}[JIt is good.\r\u{1b}[JIt is good.\n"
+    );
 }

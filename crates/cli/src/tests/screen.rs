@@ -96,11 +96,24 @@ const TERMINALS: Kinds = Kinds {
 
 async fn go(host: &FakeHost, line: &str, kinds: Kinds, typed: Vec<Typed>) -> Outcome {
     let (out, err) = (Kept::default(), Kept::default());
+    on(host, line, kinds, typed, out, err, None).await
+}
+
+async fn on(
+    host: &FakeHost,
+    line: &str,
+    kinds: Kinds,
+    typed: Vec<Typed>,
+    out: Kept,
+    err: Kept,
+    height: Option<usize>,
+) -> Outcome {
     let streams = Streams {
         out: Box::new(out.clone()),
         err: Box::new(err.clone()),
         kinds,
         width: 80,
+        height,
         // The snapshots are about words; colour has tests of its own.
         no_color: true,
     };
@@ -131,6 +144,27 @@ pub(super) async fn typed(host: &FakeHost, line: &str, typed: &[&str]) -> Outcom
     .await
 }
 
+/// Runs a command line at a terminal, where both streams end up on the same screen.
+pub(super) async fn mixed(host: &FakeHost, line: &str) -> Outcome {
+    let screen = Kept::default();
+    on(
+        host,
+        line,
+        TERMINALS,
+        Vec::new(),
+        screen.clone(),
+        screen,
+        None,
+    )
+    .await
+}
+
+/// Runs a command line at a terminal whose cursor can be moved.
+pub(super) async fn drawn(host: &FakeHost, line: &str) -> Outcome {
+    let (out, err) = (Kept::default(), Kept::default());
+    on(host, line, TERMINALS, Vec::new(), out, err, Some(24)).await
+}
+
 /// Runs a command line whose reader has gone.
 pub(super) async fn unread(host: &FakeHost, line: &str) -> Outcome {
     let err = Kept::default();
@@ -139,6 +173,7 @@ pub(super) async fn unread(host: &FakeHost, line: &str) -> Outcome {
         err: Box::new(err.clone()),
         kinds: PIPES,
         width: 80,
+        height: None,
         no_color: true,
     };
     let exit = crate::run(host, args(line), streams, None).await;

@@ -68,10 +68,10 @@ fn judge(draft: &mut Draft, facts: &Facts<'_>, script: &str) -> Step {
             };
             draft.workspace = WorkspaceMode::ReadWrite;
             draft.never_remember = draft.never_remember || analysis.opaque;
-            let argv: Vec<_> = analysis.segments.iter().map(|s| &s.argv).collect();
+            // The whole script, redirections and operators included: a lasting answer covers what was shown (S32).
             draft.grant_hint = Some(format!(
                 "shell {} in {}",
-                json!(argv),
+                json!(script),
                 facts.workspace.display()
             ));
             draft

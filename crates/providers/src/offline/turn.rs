@@ -27,7 +27,7 @@ const EXAMPLES: &str = "Things I understand:\n\
     - fetch https://example.org\n\
     - remember that the door code is 4711\n\
     - what do you remember about the door?\n\
-    - forget the door code\n\
+    - forget the door code\n\n\
     Several sentences, or sentences joined by \"then\", are done one after another.";
 
 /// What it says now, and the one tool it asks for, if any.

@@ -250,6 +250,29 @@ impl Inner {
             .collect()
     }
 
+    /// Whether the queues of the session and of the owner are below their bounds.
+    fn has_room(&self, run: &Run) -> Stored<()> {
+        let queued = |wanted: &dyn Fn(&RunRow) -> bool| {
+            self.runs
+                .values()
+                .filter(|r| matches!(r.status, RunStatus::Queued) && wanted(r))
+                .count() as u64
+        };
+        if QUEUED_PER_SESSION_MAX <= queued(&|r| r.run.session == run.session) {
+            return Err(StoreError::Full {
+                what: "session queue",
+                max: QUEUED_PER_SESSION_MAX,
+            });
+        }
+        if QUEUED_PER_OWNER_MAX <= queued(&|r| r.run.owner == run.owner) {
+            return Err(StoreError::Full {
+                what: "owner queue",
+                max: QUEUED_PER_OWNER_MAX,
+            });
+        }
+        Ok(())
+    }
+
     fn steer_target(&self, session: SessionId) -> Option<RunId> {
         self.runs
             .values()
@@ -335,25 +358,7 @@ impl RunStore for MemoryStore {
                 Err(StoreError::KeyReused)
             };
         }
-        let queued = |wanted: &dyn Fn(&RunRow) -> bool| {
-            inner
-                .runs
-                .values()
-                .filter(|r| matches!(r.status, RunStatus::Queued) && wanted(r))
-                .count() as u64
-        };
-        if QUEUED_PER_SESSION_MAX <= queued(&|r| r.run.session == intake.run.session) {
-            return Err(StoreError::Full {
-                what: "session queue",
-                max: QUEUED_PER_SESSION_MAX,
-            });
-        }
-        if QUEUED_PER_OWNER_MAX <= queued(&|r| r.run.owner == owner) {
-            return Err(StoreError::Full {
-                what: "owner queue",
-                max: QUEUED_PER_OWNER_MAX,
-            });
-        }
+        inner.has_room(&intake.run)?;
         let steered = intake
             .message
             .as_ref()
