@@ -22,6 +22,7 @@ use adjutant_telemetry::{Config as LogConfig, Guard, Target};
 use crate::config::{Settings, Sources};
 use crate::daemon::{self, Life, Place, Service};
 use crate::doors::{OsEntropy, SystemClock};
+use crate::escape::{check, slug, trials};
 use crate::gateway::{Running, Shape};
 use crate::parts::Parts;
 use crate::setup::{self, Bench};
@@ -211,16 +212,6 @@ fn config_fault(fault: &ConfigFault) -> Failure {
                 .with_hint("read it again, then change it")
         }
         ConfigFault::Io { .. } => Failure::new(Exit::Failed, "IO", fault.to_string()),
-    }
-}
-
-fn check(id: impl Into<String>, severity: Severity, message: impl Into<String>) -> Check {
-    Check {
-        id: id.into(),
-        severity,
-        message: message.into(),
-        fix: None,
-        fixed: false,
     }
 }
 
@@ -585,47 +576,4 @@ fn service(place: Place) -> Result<Service, Failure> {
         Failure::new(Exit::Failed, "UNSUPPORTED", "this system has no service manager that adjutant knows")
             .with_hint("start it with `adjutant gateway start`, or run `adjutant gateway run` under a supervisor")
     })
-}
-
-fn slug(name: &str) -> String {
-    name.to_lowercase()
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|w| !w.is_empty())
-        .collect::<Vec<_>>()
-        .join("-")
-}
-
-#[cfg(target_os = "linux")]
-async fn trials(sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Failure> {
-    use adjutant_sandbox::Verdict;
-
-    let scratch = std::env::temp_dir().join(format!("adjutant-escapes-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch).map_err(|e| Failure::io(scratch.display(), &e))?;
-    let trials = adjutant_sandbox::verify(sandbox, &scratch).await;
-    drop(std::fs::remove_dir_all(&scratch));
-    let trials = trials.map_err(|e| Failure::io("the escape trials", &e))?;
-    Ok(trials
-        .into_iter()
-        .map(|trial| {
-            let severity = match trial.verdict {
-                Verdict::Held => Severity::Ok,
-                Verdict::Skipped => Severity::Skipped,
-                Verdict::Escaped => Severity::Error,
-            };
-            check(
-                format!("escape.{}", slug(&trial.name)),
-                severity,
-                format!("{}: {}", trial.what, trial.detail),
-            )
-        })
-        .collect())
-}
-
-#[cfg(not(target_os = "linux"))]
-async fn trials(_sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Failure> {
-    Ok(vec![check(
-        "escapes",
-        Severity::Skipped,
-        "the escape trials are written for Linux",
-    )])
 }

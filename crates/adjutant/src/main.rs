@@ -5,6 +5,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod doors;
+mod escape;
 mod failures;
 mod gateway;
 mod home;

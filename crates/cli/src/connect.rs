@@ -230,11 +230,22 @@ pub(crate) fn fresh_word() -> String {
 }
 
 /// The session a command line means: the one that is named, or a fresh one.
-pub(crate) fn session_key(session: Option<&str>, agent: Option<&str>, otherwise: &str) -> String {
+pub(crate) fn session_key(
+    session: Option<&str>,
+    agent: Option<&str>,
+    otherwise: &str,
+) -> Result<String, Failure> {
     let rest = session.unwrap_or(otherwise);
-    match agent {
-        Some(agent) if !rest.starts_with("agent:") => format!("agent:{agent}:{rest}"),
-        _ => rest.to_owned(),
+    let Some(agent) = agent else {
+        return Ok(rest.to_owned());
+    };
+    match rest.strip_prefix("agent:").map(|it| it.split(':').next()) {
+        None => Ok(format!("agent:{agent}:{rest}")),
+        Some(owner) if owner == Some(agent) => Ok(rest.to_owned()),
+        Some(_other) => Err(Failure::usage(format!(
+            "the session `{rest}` belongs to another agent than `{agent}`"
+        ))
+        .with_hint("leave out `--agent`, or name another session")),
     }
 }
 
@@ -244,13 +255,15 @@ mod tests {
 
     #[test]
     fn session_keys_are_completed_with_the_agent() {
-        assert_eq!(session_key(None, None, "main"), "main");
-        assert_eq!(session_key(None, Some("a"), "main"), "agent:a:main");
-        assert_eq!(session_key(Some("x"), Some("a"), "main"), "agent:a:x");
+        let key = |session, agent| session_key(session, agent, "main").map_err(|it| it.exit);
+        assert_eq!(key(None, None).as_deref(), Ok("main"));
+        assert_eq!(key(None, Some("a")).as_deref(), Ok("agent:a:main"));
+        assert_eq!(key(Some("x"), Some("a")).as_deref(), Ok("agent:a:x"));
         assert_eq!(
-            session_key(Some("agent:b:x"), Some("a"), "main"),
-            "agent:b:x"
+            key(Some("agent:a:x"), Some("a")).as_deref(),
+            Ok("agent:a:x")
         );
+        assert_eq!(key(Some("agent:b:x"), Some("a")), Err(Exit::Usage));
     }
 
     #[test]

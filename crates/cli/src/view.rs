@@ -89,6 +89,9 @@ impl<'a> View<'a> {
                 "type": "delta", "runId": delta.run_id, "seq": delta.seq, "kind": delta.kind, "text": delta.text,
             }));
         }
+        if self.stopping {
+            return Ok(());
+        }
         if self.calls_open != 0 {
             self.early.push(delta.clone());
             return Ok(());

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use futures::task::AtomicWaker;
 
 use adjutant_domain::agent::Agent;
 use adjutant_domain::approval::Approval;
@@ -25,6 +23,7 @@ use adjutant_policy::Permit;
 use adjutant_ports::files::{FileScope, Files};
 use adjutant_ports::store::{Append, Cap, Claim, Hidden, StoreError};
 
+use crate::bell::Bell;
 use crate::config::Config;
 use crate::context::Prefixes;
 use crate::deps::Deps;
@@ -48,37 +47,6 @@ impl From<StoreError> for Halt {
             StoreError::Fenced => Self::Fenced,
             other => Self::Store(other),
         }
-    }
-}
-
-/// A bell that the worker rings when a signal for the run was stored.
-#[derive(Default)]
-pub(crate) struct Bell {
-    rung: std::sync::atomic::AtomicBool,
-    waker: AtomicWaker,
-}
-
-impl Bell {
-    pub(crate) fn ring(&self) {
-        self.rung.store(true, std::sync::atomic::Ordering::Release);
-        self.waker.wake();
-    }
-
-    /// Whether it rang since it was last heard.
-    fn rang(&self) -> bool {
-        self.rung.swap(false, std::sync::atomic::Ordering::AcqRel)
-    }
-
-    async fn heard(&self) {
-        futures::future::poll_fn(|cx| {
-            self.waker.register(cx.waker());
-            if self.rang() {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        })
-        .await;
     }
 }
 

@@ -2,12 +2,14 @@
 //!
 //! Never learns who is connected, which database, which vendor, what time it is. Begin reading at [`next`].
 
+mod bell;
 mod call;
 mod config;
 mod context;
 mod deps;
 mod drive;
 mod model;
+mod money;
 mod next;
 mod reflect;
 mod worker;

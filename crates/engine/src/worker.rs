@@ -14,10 +14,11 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::bus::{Notice, Topics};
 use adjutant_ports::store::{Claim, Offer, WorkerInfo};
 
+use crate::bell::Bell;
 use crate::config::Config;
 use crate::context::Prefixes;
 use crate::deps::Deps;
-use crate::drive::{Bell, Halt, drive};
+use crate::drive::{Halt, drive};
 
 /// Resolves when the worker should stop claiming and let go.
 pub type Stop = Shared<BoxFuture<'static, ()>>;

@@ -65,7 +65,7 @@ pub(crate) enum AgentCommand {
     },
     /// Show or set how much an agent may do, 1 to 5.
     ///
-    /// 1 talks only; 2 reads; 3 writes; 4 runs commands in the sandbox; 5 reaches out and delegates.
+    /// 1 talks only; 2 reads; 3 writes; 4 runs commands in the sandbox; 5 may also act without asking (`auto`).
     #[command(after_help = "EXAMPLES:
   adjutant agent trust main
   adjutant agent trust main 4")]

@@ -46,7 +46,7 @@ pub(crate) struct DemoArgs {
 /// The gateway process.
 #[derive(Debug, Subcommand)]
 pub(crate) enum GatewayCommand {
-    /// Run in the foreground, log to stderr.
+    /// Run in the foreground, log to stdout.
     #[command(after_help = "EXAMPLES:
   adjutant gateway run
   adjutant gateway run --port 18790 --workers 4")]

@@ -64,7 +64,7 @@ pub(crate) async fn chat(cx: &Cx<'_>, args: &ChatArgs) -> Result<Exit, Failure> 
     let gateway = Connection::for_runs(cx, &args.route).await?;
     let model = gateway.session_model(cx, &args.route).await?;
     let notices = gateway.events().await?;
-    let session = session_key(args.session.as_deref(), args.agent.as_deref(), "main");
+    let session = session_key(args.session.as_deref(), args.agent.as_deref(), "main")?;
     let mut chat = Chat {
         cx,
         gateway,

@@ -287,6 +287,6 @@ fn meaning(level: u8) -> &'static str {
         2 => "reads",
         3 => "reads and writes",
         4 => "runs commands in the sandbox",
-        _ => "reaches out and delegates",
+        _ => "may also act without asking (`auto`)",
     }
 }

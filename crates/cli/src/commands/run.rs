@@ -28,7 +28,7 @@ pub(crate) async fn run(cx: &Cx<'_>, args: RunArgs) -> Result<Exit, Failure> {
         args.session.as_deref(),
         args.agent.as_deref(),
         &format!("run-{}", fresh_word()),
-    );
+    )?;
     let mut params = words_for(&session, &words)?;
     params.model = gateway.session_model(cx, &args.route).await?;
     let mut notices = gateway.events().await?;

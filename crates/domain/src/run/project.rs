@@ -8,7 +8,8 @@ use crate::id::{ApprovalId, ReservationId};
 use crate::label::{Label, Origin};
 use crate::message::{Message, Part, Role};
 use crate::money::{Cost, Micros, Usage};
-use crate::run::entry::{AskedBudget, ClaimedFrom, Entry, Logged, Outcome, Retry, Run, Wake};
+use crate::run::entry::{AskedBudget, ClaimedFrom, Entry, Logged, Outcome, Run, Wake};
+use crate::run::fault::Retry;
 use crate::time::Timestamp;
 use crate::tool::ToolOutcome;
 

@@ -5,10 +5,8 @@ use std::time::Duration;
 use crate::id::{ApprovalId, CallId, MessageId};
 use crate::message::Part;
 use crate::money::{Cost, Micros, Usage};
-use crate::run::entry::{
-    AskedBudget, Entry, Fence, Limits, Logged, ModelFault, Outcome, Retry, Seq, StopReason, Wake,
-    Work,
-};
+use crate::run::entry::{AskedBudget, Entry, Fence, Limits, Logged, Outcome, Seq, Wake, Work};
+use crate::run::fault::{ModelFault, Retry, StopReason};
 use crate::time::Timestamp;
 use crate::tool::{ToolCall, ToolOutcome};
 

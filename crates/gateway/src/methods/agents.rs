@@ -178,8 +178,10 @@ impl Core {
         base: &AgentLimits,
     ) -> Result<Agent, Fault> {
         let workspace = match spec.workspace {
-            Some(path) => path,
-            None => self.make_workspace(spec.name.as_str()).await?,
+            // A relative path is refused below; an absolute one that is not there yet is made.
+            Some(path) if !std::path::Path::new(&path).is_absolute() => path,
+            Some(path) => Self::make_folder(path.into()).await?,
+            None => Self::make_folder(self.deps.workspaces.join(spec.name.as_str())).await?,
         };
         let agent = Agent {
             owner: self.owner().clone(),
@@ -233,9 +235,8 @@ impl Core {
         }
     }
 
-    /// A folder of the agent's own, for the owner only.
-    async fn make_workspace(&self, name: &str) -> Result<String, Fault> {
-        let path = self.deps.workspaces.join(name);
+    /// A folder of the agent's own; one that is made now is for the owner only.
+    async fn make_folder(path: std::path::PathBuf) -> Result<String, Fault> {
         let mut builder = tokio::fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 mod audit;
 mod faults;
+mod index;
 mod policy;
 mod runs;
 mod threads;

@@ -1,0 +1,61 @@
+//! The escape trials of the sandbox, as checks for the command line.
+
+use adjutant_cli::{Check, Failure, Severity};
+
+/// One line of a report.
+pub(crate) fn check(
+    id: impl Into<String>,
+    severity: Severity,
+    message: impl Into<String>,
+) -> Check {
+    Check {
+        id: id.into(),
+        severity,
+        message: message.into(),
+        fix: None,
+        fixed: false,
+    }
+}
+
+pub(crate) fn slug(name: &str) -> String {
+    name.to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .collect::<Vec<_>>()
+        .join("-")
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) async fn trials(sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Failure> {
+    use adjutant_sandbox::Verdict;
+
+    let scratch = std::env::temp_dir().join(format!("adjutant-escapes-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch).map_err(|e| Failure::io(scratch.display(), &e))?;
+    let trials = adjutant_sandbox::verify(sandbox, &scratch).await;
+    drop(std::fs::remove_dir_all(&scratch));
+    let trials = trials.map_err(|e| Failure::io("the escape trials", &e))?;
+    Ok(trials
+        .into_iter()
+        .map(|trial| {
+            let severity = match trial.verdict {
+                Verdict::Held => Severity::Ok,
+                Verdict::Skipped => Severity::Skipped,
+                Verdict::Escaped => Severity::Error,
+            };
+            check(
+                format!("escape.{}", slug(&trial.name)),
+                severity,
+                format!("{}: {}", trial.what, trial.detail),
+            )
+        })
+        .collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) async fn trials(_sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Failure> {
+    Ok(vec![check(
+        "escapes",
+        Severity::Skipped,
+        "the escape trials are written for Linux",
+    )])
+}
