@@ -69,7 +69,9 @@ pub(crate) struct Cx {
     /// What was recalled for this run's input, rendered once.
     pub(crate) recalled: Option<String>,
     /// The session's own choice of model, looked up once a claim.
-    pub(crate) session_model: Option<Option<String>>,
+    pub(crate) session_model: Option<String>,
+    /// The newest messages as they were when the claim began, until they are needed.
+    tail: Option<Vec<Message>>,
     /// Whether the run to look back at was read under this claim.
     pub(crate) reflected: bool,
     /// Permits that were just given and not yet used.
@@ -333,9 +335,15 @@ impl Cx {
         if self.history.is_none() {
             let limit = self.config.history_messages;
             let store = Arc::clone(&self.deps.store);
-            let mut messages = store
-                .messages(&self.run.owner, self.run.thread, limit, None, Hidden::Skip)
-                .await?;
+            let mut messages = match self.tail.take() {
+                Some(tail) => tail,
+                None => {
+                    let (owner, thread) = (&self.run.owner, self.run.thread);
+                    store
+                        .messages(owner, thread, limit, None, Hidden::Skip)
+                        .await?
+                }
+            };
             // Words for runs that have not begun are not ours to answer.
             messages.retain(|m| m.seq.is_some() || m.run == Some(self.run.id));
             // What this run itself has said must be there in full, however long it is.
@@ -437,7 +445,20 @@ pub(crate) async fn drive(
         signals,
     } = claim;
     let mut state = RunState::replay(&log);
-    let agent = deps.store.agent(&run.owner, &run.agent).await?;
+    // What every claim needs, asked for at once: the reads wait for each other's threads, not for each other.
+    let (agent, session, tail) = futures::join!(
+        deps.store.agent(&run.owner, &run.agent),
+        deps.store.session_by_id(&run.owner, run.session),
+        deps.store.messages(
+            &run.owner,
+            run.thread,
+            config.history_messages,
+            None,
+            Hidden::Skip
+        ),
+    );
+    let agent = agent?;
+    let session_model = session?.and_then(|s| s.model);
     let known = agent.is_some();
     let agent = agent.unwrap_or_else(|| Arc::new(nobody(&run)));
     let workspace = PathBuf::from(&agent.workspace);
@@ -454,7 +475,8 @@ pub(crate) async fn drive(
         lowest_trust: Trust::Owner,
         compaction_tried: false,
         recalled: None,
-        session_model: None,
+        session_model,
+        tail: Some(tail?),
         reflected: false,
         permits: BTreeMap::new(),
         questions: BTreeMap::new(),

@@ -38,7 +38,7 @@ pub(crate) enum Asked {
 
 /// Asks the model once and notes what came of it. `Some` ends the run.
 pub(crate) async fn ask(cx: &mut Cx, state: &mut RunState) -> Result<Option<Outcome>, Halt> {
-    let routes = routes(cx).await?;
+    let routes = routes(cx);
     let route = match pick(cx, state, &routes) {
         Ok(route) => route,
         Err(outcome) => return Ok(Some(outcome)),
@@ -84,7 +84,7 @@ pub(crate) async fn ask_quietly(
     messages: Vec<ModelMessage>,
     output_max: u32,
 ) -> Result<Asked, Halt> {
-    let routes = routes(cx).await?;
+    let routes = routes(cx);
     let Some(Ok(route)) = routes
         .get(state.route_index as usize)
         .map(|name| cx.deps.models.route(name))
@@ -188,22 +188,14 @@ pub(crate) fn recover(cx: &mut Cx, state: &mut RunState) {
 }
 
 /// The routes of this run, best first.
-async fn routes(cx: &mut Cx) -> Result<Vec<String>, Halt> {
-    if cx.session_model.is_none() {
-        let session = cx
-            .deps
-            .store
-            .session_by_id(&cx.run.owner, cx.run.session)
-            .await?;
-        cx.session_model = Some(session.and_then(|s| s.model));
-    }
+fn routes(cx: &Cx) -> Vec<String> {
     let own = match (&cx.agent.provider, &cx.agent.model) {
         (Some(provider), Some(model)) => Some(format!("{provider}/{model}")),
         (Some(provider), None) => Some(provider.clone()),
         (None, Some(model)) => Some(model.clone()),
         (None, None) => None,
     };
-    let chosen = cx.session_model.clone().flatten().or_else(|| own.clone());
+    let chosen = cx.session_model.clone().or_else(|| own.clone());
     let fallbacks = if cx.agent.fallbacks.is_empty() && own.is_none() {
         cx.deps.models.fallbacks()
     } else {
@@ -222,7 +214,7 @@ async fn routes(cx: &mut Cx) -> Result<Vec<String>, Halt> {
         .filter(|name| cx.deps.models.route(name).is_ok())
         .cloned()
         .collect();
-    Ok(if usable.is_empty() { routes } else { usable })
+    if usable.is_empty() { routes } else { usable }
 }
 
 /// The route in use, or how the run ends without one.
