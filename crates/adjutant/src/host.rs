@@ -75,6 +75,14 @@ impl Machine {
         flags: Vec<(String, Value)>,
     ) -> Result<(PathBuf, Arc<Settings>), Failure> {
         let (home, sources) = self.sources(flags)?;
+        // A file that was named and is not there is a mistake, not an empty configuration.
+        if self.asked().config.is_some() && !sources.file.exists() {
+            return Err(
+                Failure::not_found("configuration file", sources.file.display()).with_hint(
+                    "`adjutant --config FILE config set …` does not make one; create it first",
+                ),
+            );
+        }
         let settings = Settings::open(sources, &home).map_err(|e| failures::config(&e))?;
         Ok((home, Arc::new(settings)))
     }

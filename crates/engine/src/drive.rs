@@ -21,7 +21,7 @@ use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolOutcome;
 use adjutant_policy::Permit;
 use adjutant_ports::files::{FileScope, Files};
-use adjutant_ports::store::{Append, Cap, Claim, Hidden, StoreError};
+use adjutant_ports::store::{Append, Appended, Cap, Claim, Hidden, StoreError};
 
 use crate::bell::Bell;
 use crate::config::Config;
@@ -29,6 +29,11 @@ use crate::context::Prefixes;
 use crate::deps::Deps;
 use crate::next::{Next, next};
 use crate::{call, model, reflect};
+
+/// How long a result is kept in hand while the disk cannot be written.
+const DEGRADED_MAX: Duration = Duration::from_secs(600);
+/// How often it is tried again.
+const DEGRADED_REST: Duration = Duration::from_millis(500);
 
 /// Why a claim was let go before the run's end.
 #[derive(Debug, thiserror::Error)]
@@ -155,27 +160,17 @@ impl Cx {
         last: Option<Entry>,
         caps: Vec<Cap>,
     ) -> Result<(), Halt> {
+        let written = state.seq.0.saturating_sub(self.pending.len() as u64);
         let mut entries = std::mem::take(&mut self.pending);
-        // Only a refusal by a cap leaves the run ours; then the notes are noted again.
-        let kept = if caps.is_empty() {
-            Vec::new()
-        } else {
-            entries.clone()
-        };
         let extra = usize::from(last.is_some());
+        let n_noted = entries.len();
         entries.extend(last);
-        let grants = call::grants_of(self, &entries);
-        let append = Append {
-            run: &self.run,
-            fence: self.fence,
-            entries,
-            caps,
-            grants,
-        };
-        let appended = match self.deps.store.append(append).await {
+        let appended = match self.append_patiently(&entries, &caps, Seq(written)).await {
             Ok(appended) => appended,
             Err(error) => {
-                self.pending = kept;
+                // Only a refusal by a cap leaves the run ours; then the notes are noted again.
+                entries.truncate(n_noted);
+                self.pending = entries;
                 return Err(error.into());
             }
         };
@@ -190,6 +185,44 @@ impl Cx {
             self.hear(state, signal);
         }
         Ok(())
+    }
+
+    /// Writes entries behind position `written`. While the disk cannot be written it tries again: what has happened
+    /// outside is known here and nowhere else, and a restart could only call it unknown (R19).
+    async fn append_patiently(
+        &self,
+        entries: &[Entry],
+        caps: &[Cap],
+        written: Seq,
+    ) -> Result<Appended, StoreError> {
+        let begun = self.deps.clock.monotonic();
+        loop {
+            let append = Append {
+                run: &self.run,
+                fence: self.fence,
+                entries: entries.to_vec(),
+                caps: caps.to_vec(),
+                grants: call::grants_of(self, entries),
+            };
+            let error = match self.deps.store.append(append).await {
+                Err(error @ StoreError::Degraded { .. }) => error,
+                other => return other,
+            };
+            if DEGRADED_MAX <= self.deps.clock.monotonic().saturating_sub(begun) {
+                return Err(error);
+            }
+            self.deps.clock.sleep(DEGRADED_REST).await;
+            // A flush that failed may still have reached the disk: then the log knows better than we do.
+            let behind = Seq(written.0 + 1);
+            let found = self
+                .deps
+                .store
+                .log(&self.run.owner, self.run.id, behind)
+                .await?;
+            if !found.is_empty() {
+                return Err(error);
+            }
+        }
     }
 
     /// Keeps the conversation in step with our own entries.

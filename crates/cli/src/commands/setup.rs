@@ -14,7 +14,7 @@ use crate::terminal::Terminal;
 use crate::view::prose;
 
 /// The level offered to a new agent: it reads and writes, and asks before it writes.
-const LEVEL_OFFERED: &str = "3";
+const LEVEL_OFFERED: &str = "4";
 
 pub(super) async fn setup(cx: &Cx<'_>, args: SetupArgs) -> Result<Exit, Failure> {
     let asks = !args.non_interactive && cx.terminal.can_ask() && !cx.global.json;
@@ -67,7 +67,7 @@ async fn ask(cx: &Cx<'_>, answers: &mut SetupAnswers) -> Result<(), Failure> {
         answers.route.provider = Some(chosen.name.clone());
     }
     if answers.trust_level.is_none() {
-        cx.terminal.say("How much may the agent do? 1 talk, 2 read, 3 write, 4 run commands in the sandbox, 5 reach out");
+        cx.terminal.say("How much may the agent do? 1 talk, 2 read, 3 write, 4 run commands in the sandbox, 5 also act unasked if you set it so");
         answers.trust_level = loop {
             let typed = cx.ask("Level", LEVEL_OFFERED).await?;
             match typed.parse::<u8>() {

@@ -84,9 +84,9 @@ impl ModelFault {
             Self::RateLimited {
                 retry_after: Some(span),
             } => {
-                format!("the provider asks to wait {span}")
+                format!("rate limited; the provider asks to wait {span}")
             }
-            Self::RateLimited { retry_after: None } => "the provider asks to wait".to_owned(),
+            Self::RateLimited { retry_after: None } => "rate limited by the provider".to_owned(),
             Self::Unavailable { text } => format!("the provider is unavailable: {text}"),
             Self::TimedOut => "the provider did not answer in time".to_owned(),
             Self::Cut => "the answer was cut off".to_owned(),

@@ -129,6 +129,14 @@ fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
     drop(std::fs::remove_dir_all(&nursery));
     std::fs::DirBuilder::new().mode(0o700).create(&nursery)?;
     let fresh = nursery.join("s");
+    // An address holds 107 bytes; a path through the folder's descriptor is short, however deep the folder lies.
+    #[cfg(target_os = "linux")]
+    let listener = {
+        use std::os::fd::AsRawFd as _;
+        let folder = std::fs::File::open(&nursery)?;
+        UnixListener::bind(format!("/proc/self/fd/{}/s", folder.as_raw_fd()))?
+    };
+    #[cfg(not(target_os = "linux"))]
     let listener = UnixListener::bind(&fresh)?;
     std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
     std::fs::rename(&fresh, path)?;
