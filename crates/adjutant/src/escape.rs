@@ -27,10 +27,23 @@ pub(crate) fn slug(name: &str) -> String {
 
 #[cfg(target_os = "linux")]
 pub(crate) async fn trials(sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+
     use adjutant_sandbox::Verdict;
 
-    let scratch = std::env::temp_dir().join(format!("adjutant-escapes-{}", std::process::id()));
-    std::fs::create_dir_all(&scratch).map_err(|e| Failure::io(scratch.display(), &e))?;
+    // Not below `/tmp`, which every confined process has its own of: there is nothing to escape to.
+    let place = std::path::Path::new("/var/tmp");
+    let place = if place.is_dir() {
+        place.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    let scratch = place.join(format!("adjutant-escapes-{}", std::process::id()));
+    // A folder that is there already is somebody else's.
+    std::fs::DirBuilder::new()
+        .mode(0o700)
+        .create(&scratch)
+        .map_err(|e| Failure::io(scratch.display(), &e))?;
     let trials = adjutant_sandbox::verify(sandbox, &scratch).await;
     drop(std::fs::remove_dir_all(&scratch));
     let trials = trials.map_err(|e| Failure::io("the escape trials", &e))?;

@@ -449,7 +449,12 @@ mod tests {
         );
         assert!(state(&place(dir.path())).running);
         drop(lock);
-        assert!(matches!(life(dir.path()), Life::Stale { .. }));
+        // Another test may be starting a program just now: its child holds a copy of the lock until it is executed.
+        let freed = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(10));
+            matches!(life(dir.path()), Life::Stale { .. })
+        });
+        assert!(freed);
     }
 
     // covers: R14
