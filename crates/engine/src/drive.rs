@@ -21,7 +21,7 @@ use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolOutcome;
 use adjutant_policy::Permit;
 use adjutant_ports::files::{FileScope, Files};
-use adjutant_ports::store::{Append, Appended, Cap, Claim, Hidden, StoreError};
+use adjutant_ports::store::{Claim, Hidden, StoreError};
 
 use crate::bell::Bell;
 use crate::config::Config;
@@ -29,11 +29,6 @@ use crate::context::Prefixes;
 use crate::deps::Deps;
 use crate::next::{Next, next};
 use crate::{call, model, reflect};
-
-/// How long a result is kept in hand while the disk cannot be written.
-const DEGRADED_MAX: Duration = Duration::from_secs(600);
-/// How often it is tried again.
-const DEGRADED_REST: Duration = Duration::from_millis(500);
 
 /// Why a claim was let go before the run's end.
 #[derive(Debug, thiserror::Error)]
@@ -85,11 +80,11 @@ pub(crate) struct Cx {
     pub(crate) questions: BTreeMap<ApprovalId, Box<Approval>>,
     /// Prompt beginnings, shared between claims.
     pub(crate) prefixes: Arc<Prefixes>,
-    fence: Fence,
+    pub(crate) fence: Fence,
     /// When this claim began, on both clocks.
     claimed: (Timestamp, Duration),
     /// Entries that are decided but not yet written. They are always written before the next effect.
-    pending: Vec<Entry>,
+    pub(crate) pending: Vec<Entry>,
     /// Words that came while the model was writing.
     late: Vec<Signal>,
 }
@@ -131,102 +126,8 @@ impl Cx {
         self.pending.push(logged.entry);
     }
 
-    /// Writes what was noted.
-    pub(crate) async fn flush(&mut self, state: &mut RunState) -> Result<(), Halt> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        self.write(state, None, Vec::new()).await
-    }
-
-    /// Writes what was noted together with `entry`, under `caps`. On a refusal by a cap nothing is written and the notes
-    /// stay noted.
-    pub(crate) async fn append_under(
-        &mut self,
-        state: &mut RunState,
-        entry: Entry,
-        caps: Vec<Cap>,
-    ) -> Result<Result<(), StoreError>, Halt> {
-        match self.write(state, Some(entry), caps).await {
-            Err(Halt::Store(refusal @ StoreError::Budget { .. })) => Ok(Err(refusal)),
-            Err(halt) => Err(halt),
-            Ok(()) => Ok(Ok(())),
-        }
-    }
-
-    async fn write(
-        &mut self,
-        state: &mut RunState,
-        last: Option<Entry>,
-        caps: Vec<Cap>,
-    ) -> Result<(), Halt> {
-        let written = state.seq.0.saturating_sub(self.pending.len() as u64);
-        let mut entries = std::mem::take(&mut self.pending);
-        let extra = usize::from(last.is_some());
-        let n_noted = entries.len();
-        entries.extend(last);
-        let appended = match self.append_patiently(&entries, &caps, Seq(written)).await {
-            Ok(appended) => appended,
-            Err(error) => {
-                // Only a refusal by a cap leaves the run ours; then the notes are noted again.
-                entries.truncate(n_noted);
-                self.pending = entries;
-                return Err(error.into());
-            }
-        };
-        let fresh = appended.logged.len().saturating_sub(extra);
-        let at = self.moment();
-        for logged in appended.logged.into_iter().skip(fresh) {
-            let logged = Logged { at, ..logged };
-            self.learn(&logged);
-            state.apply(&logged);
-        }
-        for signal in appended.signals {
-            self.hear(state, signal);
-        }
-        Ok(())
-    }
-
-    /// Writes entries behind position `written`. While the disk cannot be written it tries again: what has happened
-    /// outside is known here and nowhere else, and a restart could only call it unknown (R19).
-    async fn append_patiently(
-        &self,
-        entries: &[Entry],
-        caps: &[Cap],
-        written: Seq,
-    ) -> Result<Appended, StoreError> {
-        let begun = self.deps.clock.monotonic();
-        loop {
-            let append = Append {
-                run: &self.run,
-                fence: self.fence,
-                entries: entries.to_vec(),
-                caps: caps.to_vec(),
-                grants: call::grants_of(self, entries),
-            };
-            let error = match self.deps.store.append(append).await {
-                Err(error @ StoreError::Degraded { .. }) => error,
-                other => return other,
-            };
-            if DEGRADED_MAX <= self.deps.clock.monotonic().saturating_sub(begun) {
-                return Err(error);
-            }
-            self.deps.clock.sleep(DEGRADED_REST).await;
-            // A flush that failed may still have reached the disk: then the log knows better than we do.
-            let behind = Seq(written.0 + 1);
-            let found = self
-                .deps
-                .store
-                .log(&self.run.owner, self.run.id, behind)
-                .await?;
-            if !found.is_empty() {
-                return Err(error);
-            }
-        }
-    }
-
     /// Keeps the conversation in step with our own entries.
-    fn learn(&mut self, logged: &Logged) {
+    pub(crate) fn learn(&mut self, logged: &Logged) {
         if let Entry::CallHeld { approval, .. } = &logged.entry {
             self.questions.insert(approval.id, approval.clone());
         }
@@ -248,7 +149,7 @@ impl Cx {
     }
 
     /// Takes a signal into the log.
-    fn hear(&mut self, state: &mut RunState, signal: Signal) {
+    pub(crate) fn hear(&mut self, state: &mut RunState, signal: Signal) {
         match signal {
             Signal::Cancel { by } => {
                 if state.cancel.is_none() {

@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod deps;
 mod drive;
+mod journal;
 mod model;
 mod money;
 mod next;

@@ -227,6 +227,6 @@ mod tests {
             fail(&breaker, &ModelFault::RateLimited { retry_after: None });
         }
         assert_eq!(breaker.resting(), Duration::ZERO);
-        assert!(breaker.last_fault().unwrap().contains("wait"));
+        assert!(breaker.last_fault().unwrap().contains("rate limited"));
     }
 }

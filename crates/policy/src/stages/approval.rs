@@ -68,7 +68,7 @@ pub(crate) fn stage(draft: &mut Draft, facts: &Facts<'_>) -> Step {
         draft.ask(reason);
         return Step::pass("ask");
     }
-    Step::pass(format!("{policy:?} lets it run"))
+    Step::pass(format!("`{}` lets it run", word(policy)))
 }
 
 fn reason_for(draft: &Draft, policy: ApprovalPolicy) -> String {
@@ -89,4 +89,15 @@ fn reason_for(draft: &Draft, policy: ApprovalPolicy) -> String {
         }
     }
     .to_owned()
+}
+
+/// The policy's name as people write it.
+fn word(policy: ApprovalPolicy) -> &'static str {
+    match policy {
+        ApprovalPolicy::Block => "block",
+        ApprovalPolicy::AskAlways => "ask_always",
+        ApprovalPolicy::AskNewTools => "ask_new_tools",
+        ApprovalPolicy::AskDestructive => "ask_destructive",
+        ApprovalPolicy::Auto => "auto",
+    }
 }
