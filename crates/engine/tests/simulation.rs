@@ -1,6 +1,6 @@
 //! The real engine in a simulated world: thousands of seeds, faults on, checkers after every seed.
 //!
-//! `ADJUTANT_SIM_SEEDS` runs more or fewer; `ADJUTANT_SIM_SEED` runs one and prints its history.
+//! `ADJUTANT_SIM_SEEDS` says how many seeds each sweep runs; `ADJUTANT_SIM_SEED` runs one and prints its history.
 
 #![allow(clippy::unwrap_used)]
 
@@ -23,6 +23,8 @@ fn sweep(n: u64, plan: Plan) {
         );
         return;
     }
+    let asked = std::env::var("ADJUTANT_SIM_SEEDS").ok();
+    let n = asked.map_or(n, |n| n.parse().expect("ADJUTANT_SIM_SEEDS is a number"));
     let failed = seeds(n, &plan);
     if let Some(report) = failed {
         panic!(
