@@ -66,8 +66,7 @@ impl Worker {
         let mut bells = Bells::new();
         let mut stop = stop.fuse();
         let mut seen = self.say_alive(&bells).await;
-        // Signals for runs whose claim may be on its way to us.
-        let mut early: BTreeSet<RunId> = BTreeSet::new();
+        let mut early = Early::default();
         let mut wanted = true;
         let claiming = Fuse::terminated();
         let timer = Fuse::terminated();
@@ -79,7 +78,10 @@ impl Worker {
             }
             if wanted && claiming.is_terminated() && self.has_room(bells.len()) {
                 wanted = false;
-                claiming.set(self.ask_for_work().fuse());
+                claiming.set(
+                    self.ask_for_work(bells.len(), self.config.poll.duration())
+                        .fuse(),
+                );
             }
             if timer.is_terminated() {
                 timer.set(self.deps.clock.sleep(self.config.poll.duration()).fuse());
@@ -93,10 +95,12 @@ impl Worker {
                 }
                 offered = claiming => {
                     match offered {
-                        Offered::Claim(claim) => {
-                            let run = claim.run.id;
-                            let bell = self.start(*claim, &mut driven, &mut bells);
-                            if early.contains(&run) { bell.ring() }
+                        Offered::Claims(claims) => {
+                            for claim in claims {
+                                let run = claim.run.id;
+                                let bell = self.start(claim, &mut driven, &mut bells);
+                                if early.was_for(run) { bell.ring() }
+                            }
                             wanted = true;
                         }
                         Offered::Nothing(rest) => {
@@ -104,13 +108,13 @@ impl Worker {
                             timer.set(self.deps.clock.sleep(rest).fuse());
                         }
                     }
-                    early.clear();
+                    early = Early::default();
                 }
                 notice = notices.select_next_some() => match notice {
                     Notice::Signal(run) => match bells.get(&run) {
                         Some(bell) => bell.ring(),
                         None => {
-                            early.insert(run);
+                            early.note(run);
                             wanted = true;
                         }
                     },
@@ -132,8 +136,12 @@ impl Worker {
         let mut bells = Bells::new();
         loop {
             while self.has_room(bells.len()) {
-                match self.ask_for_work().await {
-                    Offered::Claim(claim) => drop(self.start(*claim, &mut driven, &mut bells)),
+                match self.ask_for_work(bells.len(), Duration::ZERO).await {
+                    Offered::Claims(claims) => {
+                        for claim in claims {
+                            self.start(claim, &mut driven, &mut bells);
+                        }
+                    }
                     Offered::Nothing(_) => break,
                 }
             }
@@ -149,13 +157,27 @@ impl Worker {
         driving < self.config.runs_at_once as usize
     }
 
-    /// Asks the store for one run; when there is none, says how long until one becomes claimable by time alone.
-    async fn ask_for_work(&self) -> Offered {
-        let offer = Offer { worker: self.id };
-        let lease = self.config.lease.duration();
-        match self.deps.store.claim(&offer, lease).await {
-            Ok(Some(claim)) => Offered::Claim(Box::new(claim)),
-            Ok(None) => {
+    /// Asks the store for as many runs as there is room for. When there are none, says how long until one becomes claimable
+    /// by time alone; a store that waited has nothing to say about that.
+    async fn ask_for_work(&self, driving: usize, patience: Duration) -> Offered {
+        let driving = u32::try_from(driving).unwrap_or(u32::MAX);
+        let offer = Offer {
+            worker: self.id,
+            slots: self.config.runs_at_once.saturating_sub(driving),
+            patience,
+        };
+        let asked = self.deps.clock.monotonic();
+        match self
+            .deps
+            .store
+            .claim(&offer, self.config.lease.duration())
+            .await
+        {
+            Ok(claims) if !claims.is_empty() => Offered::Claims(claims),
+            Ok(_) if patience <= self.deps.clock.monotonic().saturating_sub(asked) => {
+                Offered::Nothing(REST_MIN)
+            }
+            Ok(_) => {
                 let due = self.deps.store.next_due().await.ok().flatten();
                 let rest = due.unwrap_or_else(|| self.config.poll.duration());
                 Offered::Nothing(rest.max(REST_MIN))
@@ -212,8 +234,32 @@ impl Worker {
 
 /// What a request for work gave.
 enum Offered {
-    Claim(Box<Claim>),
+    Claims(Vec<Claim>),
     Nothing(Duration),
+}
+
+/// Signals for runs whose claim may be on its way to us.
+#[derive(Default)]
+struct Early {
+    runs: BTreeSet<RunId>,
+    /// Some were not kept: it may have been anybody.
+    overflown: bool,
+}
+
+impl Early {
+    const RUNS_MAX: usize = 256;
+
+    fn note(&mut self, run: RunId) {
+        if self.runs.len() < Self::RUNS_MAX {
+            self.runs.insert(run);
+        } else {
+            self.overflown = true;
+        }
+    }
+
+    fn was_for(&self, run: RunId) -> bool {
+        self.overflown || self.runs.contains(&run)
+    }
 }
 
 type Driven = FuturesUnordered<BoxFuture<'static, (RunId, Arc<Bell>, Result<(), Halt>)>>;

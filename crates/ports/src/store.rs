@@ -157,6 +157,22 @@ impl Accepted {
 pub struct Offer {
     /// The worker.
     pub worker: WorkerId,
+    /// How many runs it can take now, at least one.
+    pub slots: u32,
+    /// How long it is willing to wait when there is no work. A store that cannot wait answers at once.
+    pub patience: Duration,
+}
+
+impl Offer {
+    /// An offer to take one run that is there now.
+    #[must_use]
+    pub const fn one(worker: WorkerId) -> Self {
+        Self {
+            worker,
+            slots: 1,
+            patience: Duration::ZERO,
+        }
+    }
 }
 
 /// A claimed run with its whole log.
@@ -274,8 +290,11 @@ pub trait RunStore: Send + Sync {
     /// # Errors
     /// [`StoreError::KeyReused`], [`StoreError::Full`] when the session's or the owner's queue is at its bound.
     async fn accept(&self, intake: Intake) -> Stored<Accepted>;
-    /// Claims the next run this worker may have: lease, fence + 1, whole log.
-    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Option<Claim>>;
+    /// Claims the next runs this worker may have, at most as many as it has slots: lease, fence + 1, whole log.
+    ///
+    /// Nothing, when there is no work, perhaps before `patience` is over. Dropping the future withdraws the offer; a run that
+    /// was claimed for it at that very moment is taken over when its lease ends.
+    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Vec<Claim>>;
     /// Extends the lease; returns signals like an append.
     ///
     /// # Errors

@@ -82,14 +82,8 @@ impl Bench {
     }
 
     async fn claim(&self) -> Result<Option<Claim>, StoreError> {
-        self.store
-            .claim(
-                &Offer {
-                    worker: WorkerId::mint(now(), self.bits()),
-                },
-                LEASE,
-            )
-            .await
+        let offer = Offer::one(WorkerId::mint(now(), self.bits()));
+        Ok(self.store.claim(&offer, LEASE).await?.pop())
     }
 
     async fn append(&self, claim: &Claim, entries: Vec<Entry>) -> Result<(), StoreError> {

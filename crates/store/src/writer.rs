@@ -9,6 +9,9 @@
 //! lost had no effect yet, because effects follow a durable append, and an append to the same log flushes everything in front
 //! of it, the claim included.
 //!
+//! A worker's request for work may *wait*: it stays here, and the batch that brings work answers it in the same transaction.
+//! So a message and the claim of its run are one commit when a worker is free.
+//!
 //! A commit or statement that fails on the disk ends that connection: everyone in the batch is told, nothing is
 //! acknowledged, and a new connection is opened before the next batch (R18). So service resumes by itself when there is
 //! space again (R19, R20).
@@ -17,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use rusqlite::Connection;
@@ -40,6 +43,8 @@ use crate::steady::Steady;
 const QUEUE_MAX: usize = 1_024;
 /// Writes in one transaction.
 const BATCH_MAX: usize = 128;
+/// Longest wait for work.
+const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// Quiet after which the writer tidies up.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -152,18 +157,44 @@ enum Ran {
     Kept,
     Undone,
     Broken(Outage),
+    /// It found nothing and waits: for work, or until this moment.
+    Waits(Instant),
 }
 
 trait Job: Send {
     fn durability(&self) -> Durability;
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
+    /// Whether nobody waits for the answer any more.
+    fn is_forgotten(&self) -> bool;
     /// `None`: committed, or refused by the job itself.
     fn answer(self: Box<Self>, outage: Option<Outage>);
+}
+
+/// What a job that may wait says.
+pub(crate) enum Found<T> {
+    /// This is the answer.
+    Some(T),
+    /// Nothing yet. Without news, look again after this time.
+    Nothing {
+        /// Until something comes by time alone.
+        rest: Duration,
+        /// The answer when patience ends.
+        empty: T,
+    },
 }
 
 struct Task<T, F> {
     durability: Durability,
     work: Option<F>,
+    result: Option<Stored<T>>,
+    reply: oneshot::Sender<Stored<T>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A relaxed job that is tried again whenever there is work, until its deadline.
+struct Patient<T, F> {
+    work: F,
+    deadline: Instant,
     result: Option<Stored<T>>,
     reply: oneshot::Sender<Stored<T>>,
     _permit: OwnedSemaphorePermit,
@@ -182,45 +213,94 @@ where
         let Some(work) = self.work.take() else {
             return Ran::Undone;
         };
-        // A bug in one statement's mapping must not end the store for everybody (R34).
-        let done = catch_unwind(AssertUnwindSafe(|| work(tx)));
-        let (result, ran) = match done {
-            Ok(Ok(value)) => (Ok(value), Ran::Kept),
-            Ok(Err(fault)) => {
-                let broken = fault.is_outage();
-                let error = fault.into_store();
-                let ran = if broken {
-                    Ran::Broken(shared(&error))
-                } else {
-                    Ran::Undone
-                };
-                (Err(error), ran)
-            }
-            Err(_panic) => {
-                let reason = "a write panicked; it was undone".to_owned();
-                (
-                    Err(StoreError::Failed {
-                        reason,
-                        source: None,
-                    }),
-                    Ran::Undone,
-                )
-            }
-        };
+        let (result, ran) = guarded(|| work(tx), |_| Ran::Kept);
         self.result = Some(result);
         ran
     }
 
-    fn answer(self: Box<Self>, outage: Option<Outage>) {
-        let result = match (self.result, outage) {
-            (Some(Err(own)), _) => Err(own),
-            (_, Some(outage)) => Err(outage.into_store()),
-            (Some(Ok(value)), None) => Ok(value),
-            (None, None) => Err(gone()),
-        };
-        // An error only says that nobody waits any more.
-        drop(self.reply.send(result));
+    fn is_forgotten(&self) -> bool {
+        self.reply.is_canceled()
     }
+
+    fn answer(self: Box<Self>, outage: Option<Outage>) {
+        reply(self.reply, self.result, outage);
+    }
+}
+
+impl<T, F> Job for Patient<T, F>
+where
+    T: Send,
+    F: FnMut(&mut Tx<'_>) -> Done<Found<T>> + Send,
+{
+    fn durability(&self) -> Durability {
+        Durability::Relaxed
+    }
+
+    fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
+        let deadline = self.deadline;
+        let work = &mut self.work;
+        let (result, ran) = guarded(
+            || work(tx),
+            |found| match found {
+                Found::Some(_) => Ran::Kept,
+                Found::Nothing { rest, .. } => match Instant::now() {
+                    now if deadline <= now => Ran::Kept,
+                    now => Ran::Waits(deadline.min(now + *rest)),
+                },
+            },
+        );
+        self.result = Some(result.map(|found| match found {
+            Found::Some(value) | Found::Nothing { empty: value, .. } => value,
+        }));
+        ran
+    }
+
+    fn is_forgotten(&self) -> bool {
+        self.reply.is_canceled()
+    }
+
+    fn answer(self: Box<Self>, outage: Option<Outage>) {
+        reply(self.reply, self.result, outage);
+    }
+}
+
+/// Runs a job's work. A bug in one statement's mapping must not end the store for everybody (R34).
+fn guarded<V>(work: impl FnOnce() -> Done<V>, kept: impl FnOnce(&V) -> Ran) -> (Stored<V>, Ran) {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(Ok(value)) => {
+            let ran = kept(&value);
+            (Ok(value), ran)
+        }
+        Ok(Err(fault)) => {
+            let broken = fault.is_outage();
+            let error = fault.into_store();
+            let ran = if broken {
+                Ran::Broken(shared(&error))
+            } else {
+                Ran::Undone
+            };
+            (Err(error), ran)
+        }
+        Err(_panic) => {
+            let reason = "a write panicked; it was undone".to_owned();
+            let error = StoreError::Failed {
+                reason,
+                source: None,
+            };
+            (Err(error), Ran::Undone)
+        }
+    }
+}
+
+fn reply<T>(to: oneshot::Sender<Stored<T>>, own: Option<Stored<T>>, outage: Option<Outage>) {
+    let result = match (own, outage) {
+        (Some(Err(own)), _) => Err(own),
+        (_, Some(outage)) => Err(outage.into_store()),
+        (Some(Ok(value)), None) => Ok(value),
+        (None, None) => Err(gone()),
+    };
+    // An error only says that nobody waits any more.
+    drop(to.send(result));
 }
 
 fn shared(error: &StoreError) -> Outage {
@@ -276,6 +356,7 @@ impl Writer {
             chores: parts.chores,
             // Who knows what the process before this one removed last.
             scrub: true,
+            waiting: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name("store-write".to_owned())
@@ -293,21 +374,45 @@ impl Writer {
         T: Send + 'static,
         F: FnOnce(&mut Tx<'_>) -> Done<T> + Send + 'static,
     {
-        let permit = Arc::clone(&self.room)
-            .acquire_owned()
-            .await
-            .map_err(|_closed| gone())?;
+        let permit = self.permit().await?;
         let (reply, answer) = oneshot::channel();
-        let task = Task {
+        self.send(Box::new(Task {
             durability,
             work: Some(work),
             result: None,
             reply,
             _permit: permit,
-        };
-        let queue = self.queue.as_ref().ok_or_else(gone)?;
-        queue.send(Box::new(task)).map_err(|_closed| gone())?;
+        }))?;
         answer.await.map_err(|_canceled| gone())?
+    }
+
+    /// Runs `work` in a relaxed transaction, and again with every transaction that brings work, until it finds something or
+    /// `patience` is over. Dropping the future withdraws it.
+    pub(crate) async fn wait_for<T, F>(&self, patience: Duration, work: F) -> Stored<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Done<Found<T>> + Send + 'static,
+    {
+        let permit = self.permit().await?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Box::new(Patient {
+            work,
+            deadline: Instant::now() + patience.min(PATIENCE_MAX),
+            result: None,
+            reply,
+            _permit: permit,
+        }))?;
+        answer.await.map_err(|_canceled| gone())?
+    }
+
+    async fn permit(&self) -> Stored<OwnedSemaphorePermit> {
+        let room = Arc::clone(&self.room);
+        room.acquire_owned().await.map_err(|_closed| gone())
+    }
+
+    fn send(&self, job: Box<dyn Job>) -> Stored<()> {
+        let queue = self.queue.as_ref().ok_or_else(gone)?;
+        queue.send(job).map_err(|_closed| gone())
     }
 }
 
@@ -335,27 +440,35 @@ struct Thread {
     chores: Box<dyn Chores>,
     /// Whether the WAL holds words that were removed.
     scrub: bool,
+    /// Jobs that found nothing yet, oldest first, and when they look again by themselves.
+    waiting: Vec<(Instant, Box<dyn Job>)>,
 }
 
 impl Thread {
     fn serve(&mut self, jobs: &Receiver<Box<dyn Job>>) {
         let mut tidy = true;
         loop {
-            let first = if tidy {
-                match jobs.recv_timeout(IDLE) {
-                    Ok(job) => job,
-                    Err(RecvTimeoutError::Timeout) => {
+            // Nothing to tidy and nobody waits: no wake-ups until somebody writes.
+            let look = self.waiting.iter().map(|(at, _)| *at).min();
+            let look = look.map(|at| at.saturating_duration_since(Instant::now()));
+            let idle = tidy.then_some(IDLE);
+            let first = match look.into_iter().chain(idle).min() {
+                Some(patience) => jobs.recv_timeout(patience),
+                None => jobs
+                    .recv()
+                    .map_err(|_closed| RecvTimeoutError::Disconnected),
+            };
+            let first = match first {
+                Ok(job) => job,
+                Err(RecvTimeoutError::Timeout) => {
+                    if look.is_some_and(|look| look <= IDLE || !tidy) {
+                        self.commit(Vec::new());
+                    } else {
                         tidy = self.tidy();
-                        continue;
                     }
-                    Err(RecvTimeoutError::Disconnected) => break,
+                    continue;
                 }
-            } else {
-                // Nothing to tidy: no wake-ups until somebody writes.
-                match jobs.recv() {
-                    Ok(job) => job,
-                    Err(_closed) => break,
-                }
+                Err(RecvTimeoutError::Disconnected) => break,
             };
             let mut batch = vec![first];
             while batch.len() < BATCH_MAX
@@ -373,8 +486,12 @@ impl Thread {
         }
     }
 
-    /// One transaction for everybody.
+    /// One transaction for everybody. An empty batch only looks after those who wait.
     fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        self.waiting.retain(|(_, job)| !job.is_forgotten());
+        if batch.is_empty() && self.waiting.is_empty() {
+            return;
+        }
         let flushed = batch
             .iter()
             .any(|job| job.durability() == Durability::Flushed);
@@ -383,25 +500,24 @@ impl Thread {
         } else {
             Durability::Relaxed
         };
-        let done = self.transaction(durability, |thread, db| thread.run(db, &mut batch));
-        match done {
-            Ok(said) => {
-                self.scrub |= said.scrub;
-                for job in batch {
-                    job.answer(None);
-                }
-                self.tell(said);
-            }
+        let mut fed = Vec::new();
+        let done = self.transaction(durability, |thread, db| {
+            thread.run(db, &mut batch, &mut fed)
+        });
+        let outage = match &done {
+            Ok(_) => None,
             Err(outage) => {
-                tracing::error!(
-                    ?outage,
-                    n_writes = batch.len(),
-                    "the store could not commit"
-                );
-                for job in batch {
-                    job.answer(Some(outage.clone()));
-                }
+                let n_writes = batch.len();
+                tracing::error!(?outage, n_writes, "the store could not commit");
+                Some(outage.clone())
             }
+        };
+        for job in batch.into_iter().chain(fed) {
+            job.answer(outage.clone());
+        }
+        if let Ok(said) = done {
+            self.scrub |= said.scrub;
+            self.tell(said);
         }
     }
 
@@ -450,31 +566,78 @@ impl Thread {
         Ok(value)
     }
 
-    fn run(&mut self, db: &Connection, batch: &mut [Box<dyn Job>]) -> Result<Said, Outage> {
+    /// Runs the batch, then those who wait if there is work or their time has come. Whoever has an answer ends in `batch` or
+    /// `fed`; whoever has to wait ends in `waiting`.
+    fn run(
+        &mut self,
+        db: &Connection,
+        batch: &mut Vec<Box<dyn Job>>,
+        fed: &mut Vec<Box<dyn Job>>,
+    ) -> Result<Said, Outage> {
         let mut said = Said::default();
-        let outage = |fault: Fault| shared(&fault.into_store());
-        for job in batch {
-            db.exec("savepoint job", []).map_err(outage)?;
-            let mut tx = self.tx(db);
-            let before = tx.cursor();
-            let ran = job.run(&mut tx);
-            let own = std::mem::take(&mut tx.said);
-            match ran {
-                Ran::Kept => {
-                    said.events.extend(own.events);
-                    said.signalled.extend(own.signalled);
-                    said.work |= own.work;
-                    said.scrub |= own.scrub;
+        let mut jobs = std::mem::take(batch).into_iter();
+        while let Some(mut job) = jobs.next() {
+            match self.run_job(db, &mut *job, &mut said) {
+                Ok(None) => batch.push(job),
+                Ok(Some(at)) => self.waiting.push((at, job)),
+                Err(outage) => {
+                    batch.push(job);
+                    batch.extend(jobs);
+                    return Err(outage);
                 }
-                Ran::Undone => {
-                    self.cursor = before;
-                    db.exec("rollback to job", []).map_err(outage)?;
-                }
-                Ran::Broken(outage) => return Err(outage),
             }
-            db.exec("release job", []).map_err(outage)?;
+        }
+        let now = Instant::now();
+        let mut waiting = std::mem::take(&mut self.waiting).into_iter();
+        while let Some((at, mut job)) = waiting.next() {
+            if !said.work && now < at {
+                self.waiting.push((at, job));
+                continue;
+            }
+            match self.run_job(db, &mut *job, &mut said) {
+                Ok(None) => fed.push(job),
+                Ok(Some(at)) => self.waiting.push((at, job)),
+                Err(outage) => {
+                    fed.push(job);
+                    self.waiting.extend(waiting);
+                    return Err(outage);
+                }
+            }
         }
         Ok(said)
+    }
+
+    /// Runs one job in a savepoint; some: it waits, and looks again at this moment.
+    fn run_job(
+        &mut self,
+        db: &Connection,
+        job: &mut dyn Job,
+        said: &mut Said,
+    ) -> Result<Option<Instant>, Outage> {
+        let outage = |fault: Fault| shared(&fault.into_store());
+        db.exec("savepoint job", []).map_err(outage)?;
+        let mut tx = self.tx(db);
+        let before = tx.cursor();
+        let ran = job.run(&mut tx);
+        let own = std::mem::take(&mut tx.said);
+        let waits = match ran {
+            Ran::Kept => {
+                said.events.extend(own.events);
+                said.signalled.extend(own.signalled);
+                said.work |= own.work;
+                said.scrub |= own.scrub;
+                None
+            }
+            Ran::Undone => {
+                self.cursor = before;
+                db.exec("rollback to job", []).map_err(outage)?;
+                None
+            }
+            Ran::Waits(at) => Some(at),
+            Ran::Broken(outage) => return Err(outage),
+        };
+        db.exec("release job", []).map_err(outage)?;
+        Ok(waits)
     }
 
     fn tx<'a>(&'a mut self, db: &'a Connection) -> Tx<'a> {

@@ -374,12 +374,11 @@ impl World {
     pub(crate) async fn claim(&self) -> Claim {
         let worker = WorkerId::mint(self.clock.now(), self.entropy.next_u128());
         loop {
-            let claim = self
+            let claims = self
                 .store
-                .claim(&Offer { worker }, Duration::from_secs(30))
-                .await
-                .unwrap();
-            match claim {
+                .claim(&Offer::one(worker), Duration::from_secs(30))
+                .await;
+            match claims.unwrap().pop() {
                 Some(claim) => return claim,
                 None => tokio::time::sleep(Duration::from_millis(5)).await,
             }

@@ -27,7 +27,8 @@ macro_rules! conformance {
                 an_accepted_run_is_queued_and_said
                 a_key_that_was_seen_is_the_same_run
                 a_queue_has_a_bound
-                claims_follow_priority_then_age
+                an_offer_takes_as_many_runs_as_it_has_slots a_patient_offer_gets_the_run_that_comes
+                a_withdrawn_offer_takes_nothing claims_follow_priority_then_age
                 a_session_has_one_active_run
                 a_claim_carries_the_whole_log_and_the_next_fence
                 an_older_fence_writes_nothing

@@ -139,6 +139,62 @@ pub async fn claims_follow_priority_then_age(world: &World) {
     assert!(world.try_claim().await.is_none());
 }
 
+/// An offer of several slots takes several runs, and no more than there are slots.
+pub async fn an_offer_takes_as_many_runs_as_it_has_slots(world: &World) {
+    for rest in ["a", "b", "c"] {
+        let session = world.session(rest).await;
+        world.accept(&session, "", "hello").await;
+    }
+    let offer = |slots| Offer {
+        slots,
+        ..Offer::one(world.worker())
+    };
+    let two = world.store.claim(&offer(2), LEASE).await.unwrap();
+    let rest = world.store.claim(&offer(2), LEASE).await.unwrap();
+    assert_eq!((two.len(), rest.len()), (2, 1));
+    assert!(two.iter().all(|claim| claim.run.id != rest[0].run.id));
+}
+
+// covers: R16
+/// A patient offer gets the run that comes later, if not by waiting then by asking again.
+pub async fn a_patient_offer_gets_the_run_that_comes(world: &World) {
+    let session = world.session("main").await;
+    let offer = Offer {
+        patience: Duration::from_secs(20),
+        ..Offer::one(world.worker())
+    };
+    let mut asked = std::pin::pin!(world.store.claim(&offer, LEASE));
+    let early = futures::future::poll_immediate(&mut asked).await;
+    let run = world.accept(&session, "", "hello").await;
+    let claims = match early {
+        None => asked.await.unwrap(),
+        Some(nothing) => {
+            assert!(nothing.unwrap().is_empty());
+            world.store.claim(&offer, LEASE).await.unwrap()
+        }
+    };
+    assert_eq!(
+        claims.iter().map(|claim| claim.run.id).collect::<Vec<_>>(),
+        [run]
+    );
+    assert_eq!(claims[0].log.len(), 2);
+}
+
+/// An offer that was withdrawn before the run came does not take it.
+pub async fn a_withdrawn_offer_takes_nothing(world: &World) {
+    let session = world.session("main").await;
+    let offer = Offer {
+        patience: Duration::from_secs(20),
+        ..Offer::one(world.worker())
+    };
+    {
+        let mut asked = std::pin::pin!(world.store.claim(&offer, LEASE));
+        drop(futures::future::poll_immediate(&mut asked).await);
+    }
+    let run = world.accept(&session, "", "hello").await;
+    assert_eq!(world.claim().await.run.id, run);
+}
+
 // covers: R15, R17
 /// The second run of a session waits for the first, parked or not; other sessions do not.
 pub async fn a_session_has_one_active_run(world: &World) {
@@ -520,10 +576,8 @@ pub async fn many_claimers_never_share_a_run_or_a_seat(world: &World) {
     std::thread::scope(|scope| {
         for _ in 0..N_CLAIMERS {
             scope.spawn(|| {
-                let offer = Offer {
-                    worker: world.worker(),
-                };
-                while let Some(claim) = block_on(world.store.claim(&offer, LEASE)).unwrap() {
+                let offer = Offer::one(world.worker());
+                while let Some(claim) = block_on(world.store.claim(&offer, LEASE)).unwrap().pop() {
                     assert!(
                         seats.lock().unwrap().insert(claim.run.session),
                         "a seat was taken twice"

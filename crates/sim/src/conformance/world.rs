@@ -117,14 +117,10 @@ impl World {
 
     pub(crate) async fn try_claim(&self) -> Option<Claim> {
         self.store
-            .claim(
-                &Offer {
-                    worker: self.worker(),
-                },
-                LEASE,
-            )
+            .claim(&Offer::one(self.worker()), LEASE)
             .await
             .unwrap()
+            .pop()
     }
 
     pub(crate) async fn claim(&self) -> Claim {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use adjutant_domain::event::Event;
-use adjutant_domain::id::{MessageId, OwnerId, RunId, SessionId};
+use adjutant_domain::id::{MessageId, OwnerId, RunId, SessionId, WorkerId};
 use adjutant_domain::message::Message;
 use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::{
@@ -340,6 +340,52 @@ impl Inner {
     }
 }
 
+impl MemoryStore {
+    fn claim_one(&self, worker: WorkerId, lease: Duration) -> Option<Claim> {
+        let now = self.now();
+        let mut inner = self.lock();
+        let elapsed = inner.elapsed;
+        let id = inner.head(elapsed)?;
+        let from;
+        let (fence, first_input) = {
+            let row = inner.runs.get_mut(&id)?;
+            from = ClaimedFrom::status(row.status.word());
+            row.fence = Fence(row.fence.0 + 1);
+            row.worker = Some(worker);
+            row.lease_until = Some(elapsed.saturating_add(lease));
+            row.started_at.get_or_insert(now);
+            let input = match row.log.first().map(|l| &l.entry) {
+                Some(Entry::Accepted { input, .. }) if row.fence.0 == 1 => input.clone(),
+                _ => Vec::new(),
+            };
+            (row.fence, input)
+        };
+        for message in first_input {
+            inner.place_message(message);
+        }
+        let entry = Entry::Claimed {
+            worker,
+            fence,
+            from,
+        };
+        let events = inner
+            .write_entry(id, fence, now, entry)
+            .map(|(_, e)| e)
+            .unwrap_or_default();
+        let row = inner.runs.get_mut(&id)?;
+        let signals = Inner::fresh_signals(row, fence);
+        let claim = Claim {
+            run: row.run.clone(),
+            fence,
+            log: row.log.clone(),
+            signals,
+        };
+        drop(inner);
+        self.tell(events);
+        Some(claim)
+    }
+}
+
 #[async_trait]
 impl RunStore for MemoryStore {
     async fn accept(&self, intake: Intake) -> Stored<Accepted> {
@@ -430,60 +476,15 @@ impl RunStore for MemoryStore {
         Ok(Accepted::New { run: id })
     }
 
-    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Option<Claim>> {
+    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Vec<Claim>> {
         self.before_write().await?;
-        let now = self.now();
-        let claimed = {
-            let mut inner = self.lock();
-            let elapsed = inner.elapsed;
-            let Some(id) = inner.head(elapsed) else {
-                return Ok(None);
-            };
-            let from;
-            let (fence, first_input) = {
-                let Some(row) = inner.runs.get_mut(&id) else {
-                    return Ok(None);
-                };
-                from = ClaimedFrom::status(row.status.word());
-                row.fence = Fence(row.fence.0 + 1);
-                row.worker = Some(offer.worker);
-                row.lease_until = Some(elapsed.saturating_add(lease));
-                row.started_at.get_or_insert(now);
-                let input = match row.log.first().map(|l| &l.entry) {
-                    Some(Entry::Accepted { input, .. }) if row.fence.0 == 1 => input.clone(),
-                    _ => Vec::new(),
-                };
-                (row.fence, input)
-            };
-            for message in first_input {
-                inner.place_message(message);
-            }
-            let entry = Entry::Claimed {
-                worker: offer.worker,
-                fence,
-                from,
-            };
-            let events = inner
-                .write_entry(id, fence, now, entry)
-                .map(|(_, e)| e)
-                .unwrap_or_default();
-            let Some(row) = inner.runs.get_mut(&id) else {
-                return Ok(None);
-            };
-            let signals = Inner::fresh_signals(row, fence);
-            (
-                Claim {
-                    run: row.run.clone(),
-                    fence,
-                    log: row.log.clone(),
-                    signals,
-                },
-                events,
-            )
-        };
-        self.tell(claimed.1);
-        self.after_write().await?;
-        Ok(Some(claimed.0))
+        let slots = offer.slots.max(1) as usize;
+        let claims = std::iter::from_fn(|| self.claim_one(offer.worker, lease));
+        let claims: Vec<Claim> = claims.take(slots).collect();
+        if !claims.is_empty() {
+            self.after_write().await?;
+        }
+        Ok(claims)
     }
 
     async fn extend(&self, run: RunId, fence: Fence, lease: Duration) -> Stored<Vec<Signal>> {

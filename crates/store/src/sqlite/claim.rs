@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use adjutant_domain::id::{MessageId, RunId, WorkerId};
 use adjutant_domain::run::{ClaimedFrom, Entry, Fence, Logged, Run, RunStatus, Seq, Signal};
+use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{Claim, StoreError, Stored};
 
 use crate::error::Done;
@@ -14,7 +15,7 @@ use crate::sqlite::message;
 use crate::sqlite::project;
 use crate::sqlite::run::{Raw, parse_log, raw_log, run_columns, run_of};
 use crate::sqlite::signal;
-use crate::writer::Tx;
+use crate::writer::{Found, Tx};
 
 /// A claim whose log is still text.
 pub(crate) struct Claimed {
@@ -56,11 +57,54 @@ impl Candidate {
     }
 }
 
+/// Runs that one request may take, so that its transaction stays short.
+const AT_ONCE_MAX: u32 = 16;
+
+/// Takes the next runs, or says how long until one comes by time alone.
+pub(crate) fn claims(
+    tx: &mut Tx<'_>,
+    worker: WorkerId,
+    slots: u32,
+    lease: Duration,
+) -> Done<Found<Vec<Claimed>>> {
+    let mut claimed = Vec::new();
+    for _ in 0..slots.clamp(1, AT_ONCE_MAX) {
+        match claim(tx, worker, lease)? {
+            Some(one) => claimed.push(one),
+            None => break,
+        }
+    }
+    if claimed.is_empty() {
+        let rest = next_due(tx, tx.steady.now())?.unwrap_or(Duration::MAX);
+        return Ok(Found::Nothing {
+            rest: rest.clamp(REST_MIN, REST_MAX),
+            empty: claimed,
+        });
+    }
+    Ok(Found::Some(claimed))
+}
+
+/// Between two looks at the clock of somebody who waits.
+const REST_MIN: Duration = Duration::from_millis(5);
+const REST_MAX: Duration = Duration::from_secs(60);
+
+/// How long until the next parked or leased run becomes claimable by time alone.
+pub(crate) fn next_due(db: &Connection, now: Timestamp) -> Done<Option<Duration>> {
+    let next = db.one(
+        "select min(due_at) from runs where status in ('running', 'parked')",
+        [],
+        |row| row.get::<_, Option<i64>>(0),
+    )?;
+    Ok(next
+        .flatten()
+        .map(|at| Timestamp::from_millis(at).since(now)))
+}
+
 /// Takes the next run.
 ///
 /// There is one writer, so nobody can be first between the search and the update; the guard in the update and the unique
 /// index `runs_seat` hold even if that ever changes. A loser gets nothing and claims again.
-pub(crate) fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Claimed>> {
+fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Claimed>> {
     let now = tx.steady.now();
     let due = due(tx, now.as_millis())?;
     let queued = queued(tx)?;

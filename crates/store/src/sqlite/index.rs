@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use adjutant_domain::id::{OwnerId, SessionId};
-use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{RunIndex, RunInfo, Stored};
 
 use crate::error::Done;
 use crate::sql::Sql;
 use crate::sqlite::Sqlite;
+use crate::sqlite::claim;
 use crate::sqlite::run::{info_columns, info_of};
 
 /// By the key of the client first, then by another name it was given, then by identifier.
@@ -112,17 +112,7 @@ impl RunIndex for Sqlite {
 
     async fn next_due(&self) -> Stored<Option<Duration>> {
         let now = self.steady.now();
-        self.read(move |db| {
-            let next = db.one(
-                "select min(due_at) from runs where status in ('running', 'parked')",
-                [],
-                |row| row.get::<_, Option<i64>>(0),
-            )?;
-            Ok(next
-                .flatten()
-                .map(|at| Timestamp::from_millis(at).since(now)))
-        })
-        .await
+        self.read(move |db| claim::next_due(db, now)).await
     }
 
     async fn queue_depth(&self) -> Stored<(u64, u64, u64)> {

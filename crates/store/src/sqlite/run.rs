@@ -119,12 +119,15 @@ impl RunStore for Sqlite {
         self.flushed(move |tx| accept::accept(tx, intake)).await
     }
 
-    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Option<Claim>> {
-        let worker = offer.worker;
+    async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Vec<Claim>> {
+        let (worker, slots) = (offer.worker, offer.slots);
         let claimed = self
-            .relaxed(move |tx| claim::claim(tx, worker, lease))
+            .writer
+            .wait_for(offer.patience, move |tx| {
+                claim::claims(tx, worker, slots, lease)
+            })
             .await?;
-        claimed.map(claim::Claimed::parse).transpose()
+        claimed.into_iter().map(claim::Claimed::parse).collect()
     }
 
     async fn extend(&self, run: RunId, fence: Fence, lease: Duration) -> Stored<Vec<Signal>> {

@@ -335,12 +335,10 @@ fn everything_is_there_after_a_restart_and_dead_claims_go_on_at_once() {
     let store = bench.store();
     assert_eq!(block_on(store.queue_depth()).unwrap(), (0, 1, 0));
     assert_eq!(block_on(store.release_dead_claims()).unwrap(), 1);
-    let offer = adjutant_ports::store::Offer {
-        worker: adjutant_domain::WorkerId::mint(adjutant_domain::Timestamp::default(), 1),
-    };
-    let claim = block_on(store.claim(&offer, Duration::from_secs(30)))
-        .unwrap()
-        .unwrap();
+    let worker = adjutant_domain::WorkerId::mint(adjutant_domain::Timestamp::default(), 1);
+    let offer = adjutant_ports::store::Offer::one(worker);
+    let mut claims = block_on(store.claim(&offer, Duration::from_secs(30))).unwrap();
+    let claim = claims.pop().unwrap();
     assert_eq!((claim.fence.0, claim.log.len()), (3, 4));
 }
 
