@@ -4,6 +4,7 @@
 //!
 //! Begin reading at [`Sqlite`]; the writer's promises are in `writer.rs`, the runs in `sqlite/run.rs`.
 
+mod buckets;
 mod bus;
 mod config;
 mod error;

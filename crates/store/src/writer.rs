@@ -479,6 +479,8 @@ impl Thread {
             self.commit(batch);
             tidy = true;
         }
+        // What is only written down in quiet moments must not wait for the next start.
+        self.tidy();
         if let Some(db) = self.db.take()
             && !empty_wal(&db)
         {

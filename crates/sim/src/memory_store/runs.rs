@@ -440,10 +440,7 @@ impl RunStore for MemoryStore {
             };
             inner.add_message(message, false);
         }
-        let seat = (owner.clone(), intake.run.session_key.clone());
-        if let Some(session) = inner.sessions.get_mut(&seat) {
-            session.updated_at = now;
-        }
+        inner.touch(intake.run.thread, now);
         inner.runs.insert(
             id,
             RunRow {

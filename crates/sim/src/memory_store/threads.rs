@@ -10,6 +10,7 @@ use adjutant_domain::event::EventKind;
 use adjutant_domain::id::{AgentId, MessageId, OwnerId, SessionId, SessionKey, ThreadId};
 use adjutant_domain::message::Message;
 use adjutant_domain::session::{Session, Thread};
+use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolSpec;
 use adjutant_ports::store::{
     AgentStore, Hidden, Page, SessionPatch, SessionStore, StoreError, Stored, ThreadStore,
@@ -25,12 +26,22 @@ impl Inner {
         let thread = message.thread;
         if let Some(row) = self.threads.get_mut(&thread) {
             row.messages += 1;
-            row.updated_at = message.at;
         }
+        self.touch(thread, message.at);
         self.messages.insert(id, message);
         self.by_thread.entry(thread).or_default().push(id);
         if placed {
             self.place_message(id);
+        }
+    }
+
+    /// Counts as a use of the thread and of every seat in it.
+    pub(crate) fn touch(&mut self, thread: ThreadId, at: Timestamp) {
+        if let Some(row) = self.threads.get_mut(&thread) {
+            row.updated_at = row.updated_at.max(at);
+        }
+        for seat in self.sessions.values_mut().filter(|s| s.thread == thread) {
+            seat.updated_at = seat.updated_at.max(at);
         }
     }
 
@@ -245,6 +256,7 @@ impl SessionStore for MemoryStore {
             updated_at: now,
         };
         inner.sessions.insert(at, session.clone());
+        inner.touch(thread, now);
         let event = Self::feed(
             &mut inner,
             owner,
@@ -340,7 +352,9 @@ impl SessionStore for MemoryStore {
             session.expires_at = expires_at;
         }
         session.updated_at = now;
-        Ok(session.clone())
+        let session = session.clone();
+        inner.touch(session.thread, now);
+        Ok(session)
     }
 
     async fn delete_session(&self, owner: &OwnerId, key: &SessionKey) -> Stored<bool> {

@@ -11,7 +11,7 @@ use adjutant_ports::store::{Accepted, Intake, StoreError};
 use crate::error::Done;
 use crate::sql::{Sql, col, json, opt};
 use crate::sqlite::message::{self, Place};
-use crate::sqlite::{project, signal};
+use crate::sqlite::{project, signal, thread};
 use crate::writer::Tx;
 
 /// Runs that may wait in one session (architecture, section 10).
@@ -31,7 +31,7 @@ pub(crate) fn accept(tx: &mut Tx<'_>, intake: Intake) -> Done<Accepted> {
             Err(StoreError::KeyReused.into())
         };
     }
-    touch_session(tx, run)?;
+    session_must_exist(tx, run)?;
     if intake.work == Work::Chat
         && let Some(words) = &intake.message
         && let Some(active) = waits_for_words(tx, run)?
@@ -66,21 +66,14 @@ fn seen(tx: &Tx<'_>, owner: &OwnerId, key: &ClientKey) -> Done<Option<Seen>> {
     )
 }
 
-/// The seat must be there and be the owner's; it counts as used now.
-fn touch_session(tx: &Tx<'_>, run: &Run) -> Done<()> {
-    let n = tx.exec(
-        "update sessions set updated_at = ? where id = ? and owner = ?",
-        params![
-            tx.now.as_millis(),
-            run.session.to_string(),
-            run.owner.as_str()
-        ],
+/// The seat must be there and be the owner's.
+fn session_must_exist(tx: &Tx<'_>, run: &Run) -> Done<()> {
+    let seat = tx.one(
+        "select 1 from sessions where id = ? and owner = ?",
+        params![run.session.to_string(), run.owner.as_str()],
+        |_row| Ok(()),
     )?;
-    if n == 1 {
-        Ok(())
-    } else {
-        Err(StoreError::NotFound { what: "session" }.into())
-    }
+    seat.ok_or_else(|| StoreError::NotFound { what: "session" }.into())
 }
 
 /// The run of this session that rests until its owner says something.
@@ -138,12 +131,12 @@ fn steer(tx: &mut Tx<'_>, intake: &Intake, words: &Message, active: RunId) -> Do
 }
 
 fn check_room(tx: &Tx<'_>, run: &Run) -> Done<()> {
-    let in_session: u64 = tx
+    let (in_session, of_owner): (u64, u64) = tx
         .one(
-            "select count(*) from runs
-              where owner = ? and session = ? and status <> 'finished' and status = 'queued'",
-            params![run.owner.as_str(), run.session.to_string()],
-            |row| row.get(0),
+            "select coalesce(sum(session = ?1), 0), count(*) from runs indexed by runs_queue
+              where status = 'queued' and owner = ?2",
+            params![run.session.to_string(), run.owner.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?
         .unwrap_or_default();
     if in_session >= QUEUED_PER_SESSION_MAX {
@@ -153,13 +146,6 @@ fn check_room(tx: &Tx<'_>, run: &Run) -> Done<()> {
         }
         .into());
     }
-    let of_owner: u64 = tx
-        .one(
-            "select count(*) from runs indexed by runs_queue where status = 'queued' and owner = ?",
-            params![run.owner.as_str()],
-            |row| row.get(0),
-        )?
-        .unwrap_or_default();
     if of_owner >= QUEUED_PER_OWNER_MAX {
         return Err(StoreError::Full {
             what: "the queue",
@@ -181,7 +167,7 @@ fn insert(tx: &mut Tx<'_>, intake: Intake) -> Done<Accepted> {
     } = intake;
     let ready_at = tx.steady.now().as_millis();
     if message.is_none() {
-        message::thread_must_exist(tx, &run.owner, run.thread)?;
+        thread::touch(tx, &run.owner, run.thread)?;
     }
     let input = message.iter().map(|message| message.id).collect();
     if let Some(words) = message {

@@ -166,7 +166,7 @@ pub(crate) fn insert_grant(tx: &Tx<'_>, grant: &Grant) -> Done<()> {
 impl PolicyStore for Sqlite {
     async fn approval(&self, owner: &OwnerId, id: ApprovalId) -> Stored<Option<Approval>> {
         let owner = owner.clone();
-        self.read(move |db| approval(db, &owner, id)).await
+        self.glance(move |db| approval(db, &owner, id)).await
     }
 
     async fn approvals(
@@ -235,7 +235,8 @@ impl PolicyStore for Sqlite {
 
     async fn spend(&self, owner: &OwnerId, scope: &CapScope) -> Stored<Spend> {
         let (owner, scope) = (owner.clone(), scope.clone());
-        self.read(move |db| money::spend(db, &owner, &scope)).await
+        self.glance(move |db| money::spend(db, &owner, &scope))
+            .await
     }
 
     async fn costs(
@@ -251,8 +252,6 @@ impl PolicyStore for Sqlite {
     }
 
     async fn take(&self, bucket: &str, amount: u64, rate: Rate) -> Stored<Take> {
-        let bucket = bucket.to_owned();
-        self.relaxed(move |tx| money::take(tx, &bucket, amount, rate))
-            .await
+        Ok(self.buckets.take(bucket, amount, rate, self.steady.now()))
     }
 }

@@ -39,26 +39,30 @@ fn run(db: &Connection, owner: &OwnerId, name: &str) -> Done<Option<RunInfo>> {
     Ok(None)
 }
 
+/// Those that run or rest have a seat, those that wait stand in the queue.
 fn active(db: &Connection, owner: &OwnerId, session: Option<SessionId>) -> Done<Vec<RunInfo>> {
-    match session {
-        Some(session) => db.all(
+    macro_rules! both {
+        ($and:literal) => {
             concat!(
                 "select ",
                 info_columns!(),
-                " from runs where owner = ? and session = ? and status <> 'finished' order by id"
-            ),
+                " from runs indexed by runs_seat where status in ('running', 'parked') and owner = ?1",
+                $and,
+                " union all select ",
+                info_columns!(),
+                " from runs indexed by runs_queue where status = 'queued' and owner = ?1",
+                $and,
+                " order by id"
+            )
+        };
+    }
+    match session {
+        Some(session) => db.all(
+            both!(" and session = ?2"),
             params![owner.as_str(), session.to_string()],
             info_of,
         ),
-        None => db.all(
-            concat!(
-                "select ",
-                info_columns!(),
-                " from runs indexed by runs_open where owner = ? and status <> 'finished' order by id"
-            ),
-            [owner.as_str()],
-            info_of,
-        ),
+        None => db.all(both!(""), [owner.as_str()], info_of),
     }
 }
 
@@ -66,7 +70,7 @@ fn active(db: &Connection, owner: &OwnerId, session: Option<SessionId>) -> Done<
 impl RunIndex for Sqlite {
     async fn run(&self, owner: &OwnerId, name: &str) -> Stored<Option<RunInfo>> {
         let (owner, name) = (owner.clone(), name.to_owned());
-        self.read(move |db| run(db, &owner, &name)).await
+        self.glance(move |db| run(db, &owner, &name)).await
     }
 
     async fn active_runs(
@@ -85,7 +89,7 @@ impl RunIndex for Sqlite {
                 concat!(
                     "select ",
                     info_columns!(),
-                    " from runs where owner = ? order by id desc limit ?"
+                    " from runs where owner = ? and id < 'run_~' order by id desc limit ?"
                 ),
                 params![owner.as_str(), limit],
                 info_of,
@@ -112,7 +116,7 @@ impl RunIndex for Sqlite {
 
     async fn next_due(&self) -> Stored<Option<Duration>> {
         let now = self.steady.now();
-        self.read(move |db| claim::next_due(db, now)).await
+        self.glance(move |db| claim::next_due(db, now)).await
     }
 
     async fn queue_depth(&self) -> Stored<(u64, u64, u64)> {

@@ -31,6 +31,7 @@ use adjutant_ports::bus::Bus;
 use adjutant_ports::clock::{Clock, Entropy};
 use adjutant_ports::store::Stored;
 
+use crate::buckets::Buckets;
 use crate::config::Config;
 use crate::error::{Done, Fault, OpenError, open_error};
 use crate::file::{self, FILE_NAME};
@@ -52,6 +53,7 @@ pub struct Sqlite {
     readers: Readers,
     steady: Arc<Steady>,
     agents: agent::Cache,
+    buckets: Arc<Buckets>,
     path: PathBuf,
     lock: Lock,
 }
@@ -108,7 +110,8 @@ impl Sqlite {
             source,
         };
         let steady = Arc::new(Steady::new(clock));
-        let chores = Box::new(tidy::Tidy::new(&config));
+        let buckets = Arc::new(Buckets::load(&db).map_err(wrong)?);
+        let chores = Box::new(tidy::Tidy::new(&config, Arc::clone(&buckets)));
         let parts = Parts {
             path: path.clone(),
             db,
@@ -125,6 +128,7 @@ impl Sqlite {
             readers,
             steady,
             agents: agent::Cache::default(),
+            buckets,
             path,
             lock,
         }))
@@ -158,6 +162,15 @@ impl Sqlite {
         self.writer.write(Durability::Relaxed, work).await
     }
 
+    /// A read of a few rows by key.
+    async fn glance<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,
+    ) -> Stored<T> {
+        self.readers.glance(work).await
+    }
+
+    /// A read that may take its time.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Done<T> + Send + 'static,

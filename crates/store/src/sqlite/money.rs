@@ -4,17 +4,16 @@ use rusqlite::{Connection, Row, params};
 
 use adjutant_domain::id::OwnerId;
 use adjutant_domain::money::{Micros, Usage};
-use adjutant_domain::run::{AskedBudget, Entry, LedgerLine, Run};
-use adjutant_ports::store::{Cap, CapScope, GroupBy, Rate, Spend, StoreError, Take};
+use adjutant_domain::run::{AskedBudget, LedgerLine, Run};
+use adjutant_ports::store::{Cap, CapScope, GroupBy, Spend, StoreError};
 
 use crate::error::Done;
-use crate::sql::{Sql, col};
+use crate::sql::Sql;
 use crate::writer::Tx;
 
-/// The windows that every call of a run counts in.
-fn windows(run: &Run, day: &str) -> [CapScope; 3] {
+/// The windows whose sums are kept. That of a run is the sum of its few lines.
+fn windows(run: &Run, day: &str) -> [CapScope; 2] {
     [
-        CapScope::Run { run: run.id },
         CapScope::Session {
             session: run.session,
         },
@@ -133,27 +132,26 @@ pub(crate) fn settle(tx: &Tx<'_>, run: &Run, line: &LedgerLine) -> Done<()> {
 
 /// Frees what a run still holds when it ends; only a run that was stopped between question and answer has any.
 pub(crate) fn release_open(tx: &Tx<'_>, run: &Run) -> Done<()> {
-    let held = spend(tx, &run.owner, &CapScope::Run { run: run.id })?.reserved_micros;
-    if held == Micros::ZERO {
-        return Ok(());
-    }
-    let asked: Vec<Entry> = tx.all(
-        "select body from entries where run = ? and kind = 'model_asked'",
+    let open = tx.all(
+        "select reservation, reserved, day from ledger where run = ? and settled = 0",
         [run.id.to_string()],
-        |row| col::json(row, 0),
+        |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, u64>(1)?,
+                row.get::<_, String>(2)?,
+            ))
+        },
     )?;
-    for entry in asked {
-        let Entry::ModelAsked { budget, .. } = entry else {
-            continue;
-        };
-        let open = tx.exec(
-            "delete from ledger where reservation = ? and run = ? and settled = 0",
-            params![budget.reservation.to_string(), run.id.to_string()],
+    for (reservation, reserved, day) in open {
+        tx.exec(
+            "delete from ledger where run = ? and reservation = ?",
+            params![run.id.to_string(), reservation],
         )?;
-        for window in windows(run, &budget.day).iter().filter(|_| open == 1) {
+        for window in windows(run, &day) {
             tx.exec(
                 "update spend set reserved = reserved - ? where owner = ? and scope = ? and key = ?",
-                params![budget.reserve.0, run.owner.as_str(), window.word(), window.key()],
+                params![reserved, run.owner.as_str(), window.word(), window.key()],
             )?;
         }
     }
@@ -177,16 +175,6 @@ pub(crate) fn spend_of(row: &Row<'_>, first: usize) -> rusqlite::Result<Spend> {
     })
 }
 
-pub(crate) fn spend(db: &Connection, owner: &OwnerId, scope: &CapScope) -> Done<Spend> {
-    let row = db.one(
-        "select used, reserved, calls, unpriced, input, output, cache_read, cache_write, estimated
-           from spend where owner = ? and scope = ? and key = ?",
-        params![owner.as_str(), scope.word(), scope.key()],
-        |row| spend_of(row, 0),
-    )?;
-    Ok(row.unwrap_or_default())
-}
-
 /// The sums that [`spend_of`] reads, over ledger rows.
 macro_rules! sums {
     () => {
@@ -196,6 +184,27 @@ macro_rules! sums {
     };
 }
 pub(crate) use sums;
+
+pub(crate) fn spend(db: &Connection, owner: &OwnerId, scope: &CapScope) -> Done<Spend> {
+    let row = match scope {
+        CapScope::Run { run } => db.one(
+            concat!(
+                "select ",
+                sums!(),
+                " from ledger where run = ? and owner = ?"
+            ),
+            params![run.to_string(), owner.as_str()],
+            |row| spend_of(row, 0),
+        ),
+        CapScope::Session { .. } | CapScope::Day { .. } => db.one(
+            "select used, reserved, calls, unpriced, input, output, cache_read, cache_write, estimated
+               from spend where owner = ? and scope = ? and key = ?",
+            params![owner.as_str(), scope.word(), scope.key()],
+            |row| spend_of(row, 0),
+        ),
+    }?;
+    Ok(row.unwrap_or_default())
+}
 
 pub(crate) fn costs(
     db: &Connection,
@@ -225,39 +234,4 @@ pub(crate) fn costs(
     db.all(sql, params![owner.as_str(), from, to], |row| {
         Ok((row.get(0)?, spend_of(row, 1)?))
     })
-}
-
-/// What one token per minute gains in a minute: the unit of a bucket's level.
-const UNITS_PER_TOKEN: u128 = 60_000;
-
-/// Takes from a token bucket. Follows the steady clock, so a clock that jumps fills nothing (R37).
-pub(crate) fn take(tx: &Tx<'_>, bucket: &str, amount: u64, rate: Rate) -> Done<Take> {
-    let now = tx.steady.now();
-    let full = u128::from(rate.burst) * UNITS_PER_TOKEN;
-    let row = tx.one(
-        "select level, at from buckets where name = ?",
-        [bucket],
-        |row| Ok((row.get::<_, u64>(0)?, col::at(row, 1)?)),
-    )?;
-    let level = row.map_or(full, |(level, at)| {
-        let gained = now.since(at).as_millis() * u128::from(rate.per_minute);
-        (u128::from(level) + gained).min(full)
-    });
-    let wanted = u128::from(amount) * UNITS_PER_TOKEN;
-    if wanted > level {
-        let missing = wanted - level;
-        let ms = if rate.per_minute == 0 || wanted > full {
-            u64::MAX
-        } else {
-            u64::try_from(missing.div_ceil(u128::from(rate.per_minute))).unwrap_or(u64::MAX)
-        };
-        return Ok(Take::Wait(std::time::Duration::from_millis(ms)));
-    }
-    let left = i64::try_from(level - wanted).unwrap_or(i64::MAX);
-    tx.exec(
-        "insert into buckets (name, level, at) values (?, ?, ?)
-         on conflict do update set level = excluded.level, at = excluded.at",
-        params![bucket, left, now.as_millis()],
-    )?;
-    Ok(Take::Taken)
 }

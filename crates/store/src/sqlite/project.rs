@@ -98,8 +98,8 @@ fn set_status(tx: &mut Tx<'_>, run: &Run, status: &RunStatus) -> Done<()> {
 /// The seat is free now: whether somebody waits for it.
 fn session_has_more(tx: &Tx<'_>, run: &Run) -> Done<bool> {
     let next = tx.one(
-        "select 1 from runs where owner = ? and session = ? and status <> 'finished' limit 1",
-        params![run.owner.as_str(), run.session.to_string()],
+        "select 1 from runs where session = ? and status = 'queued' limit 1",
+        [run.session.to_string()],
         |_row| Ok(()),
     )?;
     Ok(next.is_some())

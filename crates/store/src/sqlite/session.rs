@@ -18,7 +18,8 @@ use crate::writer::Tx;
 /// The columns of [`session_of`], in its order.
 macro_rules! columns {
     () => {
-        "id, owner, key, agent, thread, label, model, expires_at, created_at, updated_at"
+        "s.id, s.owner, s.key, s.agent, s.thread, s.label, s.model, s.expires_at, s.created_at, t.updated_at
+           from sessions s join threads t on t.id = s.thread"
     };
 }
 
@@ -39,11 +40,7 @@ fn session_of(row: &Row<'_>) -> rusqlite::Result<Session> {
 
 fn by_key(db: &Connection, owner: &OwnerId, key: &SessionKey) -> Done<Option<Session>> {
     db.one(
-        concat!(
-            "select ",
-            columns!(),
-            " from sessions where owner = ? and key = ?"
-        ),
+        concat!("select ", columns!(), " where s.owner = ? and s.key = ?"),
         params![owner.as_str(), key.as_str()],
         session_of,
     )
@@ -51,8 +48,8 @@ fn by_key(db: &Connection, owner: &OwnerId, key: &SessionKey) -> Done<Option<Ses
 
 fn insert(tx: &Tx<'_>, session: &Session) -> Done<()> {
     tx.exec(
-        "insert into sessions (id, owner, key, agent, thread, label, model, expires_at, created_at, updated_at)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "insert into sessions (id, owner, key, agent, thread, label, model, expires_at, created_at)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             session.id.to_string(),
             session.owner.as_str(),
@@ -61,12 +58,13 @@ fn insert(tx: &Tx<'_>, session: &Session) -> Done<()> {
             session.thread.to_string(),
             session.label,
             session.model,
-            session.expires_at.map(adjutant_domain::Timestamp::as_millis),
+            session
+                .expires_at
+                .map(adjutant_domain::Timestamp::as_millis),
             session.created_at.as_millis(),
-            session.updated_at.as_millis(),
         ],
     )?;
-    Ok(())
+    thread::touch(tx, &session.owner, session.thread)
 }
 
 fn open(
@@ -107,8 +105,11 @@ fn open(
 /// The seat must be free, and nobody may wait for it.
 fn must_be_idle(tx: &Tx<'_>, session: &Session) -> Done<()> {
     let active = tx.one(
-        "select 1 from runs where owner = ? and session = ? and status <> 'finished' limit 1",
-        params![session.owner.as_str(), session.id.to_string()],
+        "select 1 from runs where session = ?1 and status in ('running', 'parked')
+         union all
+         select 1 from runs where session = ?1 and status = 'queued'
+          limit 1",
+        [session.id.to_string()],
         |_row| Ok(()),
     )?;
     match active {
@@ -151,16 +152,18 @@ fn patch(tx: &mut Tx<'_>, owner: &OwnerId, key: &SessionKey, patch: SessionPatch
         ..old
     };
     tx.exec(
-        "update sessions set label = ?, model = ?, expires_at = ?, updated_at = ? where id = ? and owner = ?",
+        "update sessions set label = ?, model = ?, expires_at = ? where id = ? and owner = ?",
         params![
             session.label,
             session.model,
-            session.expires_at.map(adjutant_domain::Timestamp::as_millis),
-            session.updated_at.as_millis(),
+            session
+                .expires_at
+                .map(adjutant_domain::Timestamp::as_millis),
             session.id.to_string(),
             owner.as_str(),
         ],
     )?;
+    thread::touch(tx, owner, session.thread)?;
     tx.event(
         owner,
         None,
@@ -205,18 +208,14 @@ impl SessionStore for Sqlite {
 
     async fn session(&self, owner: &OwnerId, key: &SessionKey) -> Stored<Option<Session>> {
         let (owner, key) = (owner.clone(), key.clone());
-        self.read(move |db| by_key(db, &owner, &key)).await
+        self.glance(move |db| by_key(db, &owner, &key)).await
     }
 
     async fn session_by_id(&self, owner: &OwnerId, id: SessionId) -> Stored<Option<Session>> {
         let owner = owner.clone();
-        self.read(move |db| {
+        self.glance(move |db| {
             db.one(
-                concat!(
-                    "select ",
-                    columns!(),
-                    " from sessions where id = ? and owner = ?"
-                ),
+                concat!("select ", columns!(), " where s.id = ? and s.owner = ?"),
                 params![opt(Some(&id)), owner.as_str()],
                 session_of,
             )
@@ -231,7 +230,7 @@ impl SessionStore for Sqlite {
                 concat!(
                     "select ",
                     columns!(),
-                    " from sessions where owner = ? order by updated_at desc, id desc limit ? offset ?"
+                    " where t.owner = ?1 and s.owner = ?1 order by t.updated_at desc, t.id desc, s.id desc limit ?2 offset ?3"
                 ),
                 params![owner.as_str(), page.limit, page.offset],
                 session_of,

@@ -389,7 +389,7 @@ fn old_events_and_answers_go_and_the_newest_event_stays() {
     let last = block_on(store.cursor(&owner)).unwrap();
     block_on(store.remember_answer(&owner, "m", &key, "d", &serde_json::json!(1))).unwrap();
     let tidy = || {
-        let mut tidy = tidy::Tidy::new(&Config::default());
+        let mut tidy = tidy::Tidy::new(&Config::default(), Arc::default());
         block_on(store.relaxed(move |tx| tidy.tidy(tx))).unwrap()
     };
     const HOUR: Duration = Duration::from_secs(60 * 60);

@@ -33,6 +33,9 @@ fn thread_of(row: &Row<'_>) -> rusqlite::Result<Thread> {
     })
 }
 
+/// Messages that are read where they are asked for.
+const GLANCE_MESSAGES_MAX: u32 = 100;
+
 /// A new, empty thread.
 pub(crate) fn make(tx: &Tx<'_>, owner: &OwnerId, agent: &AgentId) -> Done<ThreadId> {
     let id = ThreadId::mint(tx.now, tx.entropy.next_u128());
@@ -47,6 +50,19 @@ pub(crate) fn make(tx: &Tx<'_>, owner: &OwnerId, agent: &AgentId) -> Done<Thread
         ],
     )?;
     Ok(id)
+}
+
+/// Counts as a use of the thread and of every seat in it.
+pub(crate) fn touch(tx: &Tx<'_>, owner: &OwnerId, id: ThreadId) -> Done<()> {
+    let n = tx.exec(
+        "update threads set updated_at = max(updated_at, ?) where id = ? and owner = ?",
+        params![tx.now.as_millis(), id.to_string(), owner.as_str()],
+    )?;
+    if n == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::NotFound { what: "thread" }.into())
+    }
 }
 
 fn thread(db: &Connection, owner: &OwnerId, id: ThreadId) -> Done<Option<Thread>> {
@@ -113,7 +129,7 @@ fn forget(tx: &mut Tx<'_>, owner: &OwnerId, id: ThreadId) -> Done<bool> {
 impl ThreadStore for Sqlite {
     async fn thread(&self, owner: &OwnerId, id: ThreadId) -> Stored<Option<Thread>> {
         let owner = owner.clone();
-        self.read(move |db| thread(db, &owner, id)).await
+        self.glance(move |db| thread(db, &owner, id)).await
     }
 
     async fn threads(&self, owner: &OwnerId, page: Page) -> Stored<Vec<Thread>> {
@@ -141,13 +157,18 @@ impl ThreadStore for Sqlite {
         hidden: Hidden,
     ) -> Stored<Vec<Message>> {
         let owner = owner.clone();
-        self.read(move |db| message::tail(db, &owner, thread, limit, before, hidden))
-            .await
+        let tail = move |db: &Connection| message::tail(db, &owner, thread, limit, before, hidden);
+        if limit <= GLANCE_MESSAGES_MAX {
+            self.glance(tail).await
+        } else {
+            self.read(tail).await
+        }
     }
 
     async fn message(&self, owner: &OwnerId, id: MessageId) -> Stored<Option<Message>> {
         let owner = owner.clone();
-        self.read(move |db| message::message(db, &owner, id)).await
+        self.glance(move |db| message::message(db, &owner, id))
+            .await
     }
 
     async fn search_messages(

@@ -1,11 +1,13 @@
 //! What the writer does in quiet moments: the text index, and what has outlived its time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::params;
 
 use adjutant_domain::time::Timestamp;
 
+use crate::buckets::Buckets;
 use crate::config::Config;
 use crate::error::Done;
 use crate::sql::Sql;
@@ -21,14 +23,16 @@ pub(crate) struct Tidy {
     events: Duration,
     answers: Duration,
     last: Option<Timestamp>,
+    buckets: Arc<Buckets>,
 }
 
 impl Tidy {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, buckets: Arc<Buckets>) -> Self {
         Self {
             events: Duration::from_secs(u64::from(config.retain_events_days) * 24 * 60 * 60),
             answers: Duration::from_secs(u64::from(config.idempotency_hours) * 60 * 60),
             last: None,
+            buckets,
         }
     }
 
@@ -73,6 +77,7 @@ impl Tidy {
 
 impl Chores for Tidy {
     fn tidy(&mut self, tx: &mut Tx<'_>) -> Done<bool> {
+        self.buckets.save(tx)?;
         if message::catch_up(tx)? {
             return Ok(true);
         }

@@ -366,8 +366,8 @@ fn approvals_of(check: &mut Check<'_>, run: &Run, expected: &Expected) -> Done<(
 fn ledger_of(check: &mut Check<'_>, run: &Run, expected: &Expected) -> Done<()> {
     for id in &expected.open {
         let settled = check.db.one(
-            "select settled from ledger where reservation = ?",
-            [id.to_string()],
+            "select settled from ledger where run = ? and reservation = ?",
+            [run.id.to_string(), id.to_string()],
             |row| row.get::<_, bool>(0),
         )?;
         if settled != Some(false) {
@@ -376,8 +376,8 @@ fn ledger_of(check: &mut Check<'_>, run: &Run, expected: &Expected) -> Done<()> 
     }
     for (id, cost) in &expected.settled {
         let row = check.db.one(
-            "select settled, cost from ledger where reservation = ?",
-            [id.to_string()],
+            "select settled, cost from ledger where run = ? and reservation = ?",
+            [run.id.to_string(), id.to_string()],
             |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<u64>>(1)?)),
         )?;
         if row != Some((true, *cost)) {
@@ -408,11 +408,6 @@ fn sums_of_money(check: &mut Check<'_>) -> Done<()> {
         .collect();
     let mut added = Sums::new();
     for sql in [
-        concat!(
-            "select owner, 'run', run, ",
-            sums!(),
-            " from ledger group by owner, run"
-        ),
         concat!(
             "select owner, 'session', session, ",
             sums!(),
