@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::MessageId;
 use adjutant_ports::{Notice, StoreError, Topics};
+use adjutant_protocol::events::connection::{Health, Tick, TickEvent};
 
 use crate::config::{Config, Finding};
 use crate::core::{Core, Deps};
@@ -257,17 +257,15 @@ async fn keep_time(core: Arc<Core>) {
         let now = core.uptime();
         if now.saturating_sub(ticked) >= tick {
             ticked = now;
-            if let Ok(payload) = serde_json::value::to_raw_value(&json!({ "ts": core.now() })) {
-                core.hub.broadcast("tick", &payload, None);
-            }
+            core.hub
+                .broadcast::<Tick>(&TickEvent { ts: core.now() }, None);
         }
         if now.saturating_sub(reported) >= HEALTH_EVERY && core.hub.has_frames() {
             reported = now;
-            if let Ok(snapshot) = core.snapshot().await
-                && let Ok(payload) = serde_json::value::to_raw_value(&snapshot.health)
-            {
+            if let Ok(snapshot) = core.snapshot().await {
                 let versions = (core.hub.presence_version(), snapshot.version);
-                core.hub.broadcast("health", &payload, Some(versions));
+                core.hub
+                    .broadcast::<Health>(&snapshot.health, Some(versions));
             }
         }
     }

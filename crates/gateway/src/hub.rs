@@ -19,7 +19,9 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::{Pulse, PulseKind};
 use adjutant_protocol::frames::{ClientInfo, ClientMode};
 use adjutant_protocol::methods::system::{DeltaKind, Presence, WireDelta, WireEvent};
-use adjutant_protocol::{Codec as _, Frames, JsonRpc, Outbound, Scope, Scopes};
+use adjutant_protocol::{
+    Audience, Codec as _, EventType, Frames, JsonRpc, Loss, Outbound, Scope, Scopes,
+};
 
 use crate::socket::OutboxDrop as Drop;
 use crate::socket::{Farewell, Outbox};
@@ -60,7 +62,7 @@ enum Wanted {
 struct Subscriber {
     outbox: Arc<Outbox>,
     format: Format,
-    reads: bool,
+    scopes: Scopes,
     wanted: Wanted,
     /// Whether older events are being sent; newer ones come from the feed then, too.
     catching_up: Option<u64>,
@@ -70,6 +72,19 @@ struct Subscriber {
 }
 
 impl Subscriber {
+    fn reads(&self) -> bool {
+        self.scopes.allow(Scope::Read)
+    }
+
+    /// Whether its scopes let it hear the event.
+    fn may_hear(&self, audience: Audience) -> bool {
+        match audience {
+            Audience::Everyone => true,
+            Audience::Operators(scope) => self.scopes.allow(scope),
+            Audience::OneSocket => false,
+        }
+    }
+
     fn wants(&self, session: Option<&str>) -> bool {
         match &self.wanted {
             Wanted::All => true,
@@ -121,7 +136,7 @@ impl Hub {
         let subscriber = Subscriber {
             outbox,
             format,
-            reads: scopes.allow(Scope::Read),
+            scopes,
             wanted: Wanted::All,
             catching_up: None,
             sent: 0,
@@ -281,7 +296,7 @@ impl Hub {
             let mut text: Option<Utf8Bytes> = None;
             for subscriber in subscribers
                 .values()
-                .filter(|s| s.reads && s.catching_up.is_none() && s.sent < event.cursor)
+                .filter(|s| s.reads() && s.catching_up.is_none() && s.sent < event.cursor)
             {
                 if matches!(subscriber.format, Format::JsonRpc) && subscriber.wants(session) {
                     let text = text.get_or_insert_with(|| rpc_event(event).into());
@@ -333,7 +348,7 @@ impl Hub {
         });
         view.delta_seq += 1;
         let mut text: Option<Utf8Bytes> = None;
-        for subscriber in subscribers.values().filter(|s| s.reads) {
+        for subscriber in subscribers.values().filter(|s| s.reads()) {
             if matches!(subscriber.format, Format::JsonRpc)
                 && subscriber.wants(Some(pulse.session.as_str()))
             {
@@ -357,25 +372,32 @@ impl Hub {
             .any(|s| matches!(s.format, Format::Frames { .. }))
     }
 
-    /// Sends an event to every frames client, whatever its scopes.
-    pub(crate) fn broadcast(
+    /// Sends an event to every frames client whose scopes its row names.
+    pub(crate) fn broadcast<E: EventType>(
         &self,
-        name: &'static str,
-        payload: &RawValue,
+        payload: &E::Payload,
         state_version: Option<(u64, u64)>,
     ) {
+        let Ok(payload) = serde_json::value::to_raw_value(payload) else {
+            return;
+        };
+        let drop_it = match E::SPEC.loss {
+            Loss::Never => Drop::Never,
+            Loss::WhenFull | Loss::Pieces => Drop::WhenFull,
+        };
         let mut state = self.lock();
-        for subscriber in state.subscribers.values_mut() {
+        let hearers = state.subscribers.values_mut();
+        for subscriber in hearers.filter(|s| s.may_hear(E::SPEC.audience)) {
             if let Format::Frames { codec, .. } = subscriber.format {
                 subscriber.seq += 1;
                 let seq = Some(subscriber.seq);
                 let text = codec.encode(Outbound::Event {
-                    name,
-                    payload,
+                    name: E::SPEC.name,
+                    payload: &payload,
                     seq,
                     state_version,
                 });
-                subscriber.outbox.event(text.into(), Drop::WhenFull);
+                subscriber.outbox.event(text.into(), drop_it);
             }
         }
     }
@@ -407,7 +429,7 @@ pub(crate) struct Said {
 }
 
 fn say(subscribers: &mut BTreeMap<u64, Subscriber>, said: &Said) {
-    for subscriber in subscribers.values_mut().filter(|s| s.reads) {
+    for subscriber in subscribers.values_mut().filter(|s| s.reads()) {
         let Format::Frames { codec, tool_events } = subscriber.format else {
             continue;
         };

@@ -48,7 +48,7 @@ impl Protocol {
 }
 
 /// Payload of `connect.challenge`, the first frame on every socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Challenge {
     /// Fresh for this socket.
     pub nonce: String,
@@ -253,7 +253,7 @@ pub struct DeviceProof {
 }
 
 /// Payload of the answer to `connect`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloOk {
     /// `hello-ok`.
@@ -274,7 +274,7 @@ pub struct HelloOk {
 }
 
 /// The server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloServer {
     /// Its version.
@@ -284,7 +284,7 @@ pub struct HelloServer {
 }
 
 /// What the server can do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloFeatures {
     /// Methods.
@@ -296,7 +296,7 @@ pub struct HelloFeatures {
 }
 
 /// How things stand.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloSnapshot {
     /// What is connected.
@@ -314,7 +314,7 @@ pub struct HelloSnapshot {
 }
 
 /// Counters of the snapshots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateVersion {
     /// Of presence.
     pub presence: u64,
@@ -323,7 +323,7 @@ pub struct StateVersion {
 }
 
 /// What sessions use unless they say otherwise.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloSessionDefaults {
     /// The agent that short keys mean.
@@ -339,7 +339,7 @@ pub struct HelloSessionDefaults {
 }
 
 /// What the client may do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloAuth {
     /// Its role.
@@ -349,7 +349,7 @@ pub struct HelloAuth {
 }
 
 /// Bounds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloPolicy {
     /// Bytes of a frame.

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod codec;
+pub mod events;
 pub mod fault;
 pub mod frames;
 pub mod gate;
@@ -15,6 +16,7 @@ pub mod schema;
 
 pub use access::{Caller, Role, Scope, Scopes, Surface};
 pub use codec::{Batch, Codec, Decoded, Frames, JsonRpc, Outbound, Refused, Request, RequestId};
+pub use events::{Audience, EventSpec, EventType, Loss, event_specs};
 pub use fault::{Fault, Retry, Wire, wire};
 pub use method::{Access, Handle, Kind, Method, MethodSpec, Order, Reply};
 pub use methods::{Server, call, find, specs};

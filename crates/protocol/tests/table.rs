@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use adjutant_protocol::{Access, Kind, Reply, schema, specs};
+use adjutant_protocol::{Access, Kind, Reply, event_specs, schema, specs};
 use serde_json::Value;
 
 #[test]
@@ -108,4 +108,18 @@ fn the_reference_has_a_page_for_every_method_and_a_row_for_every_code() {
         );
     }
     assert!(page.contains("| `IDEMPOTENCY_MISMATCH` | -32000 |"));
+}
+
+#[test]
+fn every_event_has_one_row_that_says_who_hears_it() {
+    // covers: S11
+    let mut names = BTreeSet::new();
+    let mut table = String::new();
+    for spec in event_specs() {
+        assert!(names.insert(spec.name), "{} appears twice", spec.name);
+        assert!(spec.summary().ends_with('.'), "{}", spec.name);
+        let (to, loss) = (spec.audience.word(), spec.loss.word());
+        table.push_str(&format!("{:24} {to:20} {loss}\n", spec.name));
+    }
+    insta::assert_snapshot!(table);
 }

@@ -10,6 +10,9 @@ use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::MessageId;
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::PulseKind;
+use adjutant_protocol::EventType as _;
+use adjutant_protocol::events::runs::{Agent, AgentEvent, Chat, ChatEvent, ChatState};
+use adjutant_protocol::methods::common::{ContentPart, WireMessage, WireRole};
 
 use super::Said;
 
@@ -28,12 +31,12 @@ pub(crate) struct RunView {
     pub(crate) delta_seq: u64,
     text: String,
     thinking: String,
-    chat: Chat,
+    chat: ChatProgress,
 }
 
 /// How far chat deltas are.
 #[derive(Default)]
-struct Chat {
+struct ChatProgress {
     said_bytes: usize,
     said_at: Option<Duration>,
     replace: bool,
@@ -49,7 +52,7 @@ impl RunView {
             delta_seq: 0,
             text: String::new(),
             thinking: String::new(),
-            chat: Chat::default(),
+            chat: ChatProgress::default(),
         }
     }
 
@@ -206,13 +209,12 @@ impl RunView {
         let delta = self.text.get(from..).unwrap_or_default().to_owned();
         self.chat.said_bytes = self.text.len();
         self.chat.said_at = Some(now);
-        let mut data = json!({
-            "state": "delta", "message": assistant(&self.text, at), "deltaText": delta,
-        });
-        if replace && let Some(members) = data.as_object_mut() {
-            members.insert("replace".to_owned(), Value::Bool(true));
-        }
-        self.chat(data, true)
+        chat(&ChatEvent {
+            message: Some(assistant(&self.text, at)),
+            delta_text: Some(delta),
+            replace: replace.then_some(true),
+            ..self.chat_event(ChatState::Delta)
+        })
     }
 
     /// The reply is complete: whatever its live signals left out is said now.
@@ -244,9 +246,9 @@ impl RunView {
     fn void(&mut self) {
         self.text.clear();
         self.thinking.clear();
-        self.chat = Chat {
+        self.chat = ChatProgress {
             replace: true,
-            ..Chat::default()
+            ..ChatProgress::default()
         };
     }
 
@@ -261,14 +263,13 @@ impl RunView {
         match outcome {
             "done" => {
                 let end = self.agent("lifecycle", json!({ "phase": "end", "endedAt": at }), at);
-                let mut data = json!({ "state": "final" });
                 let whole = text.unwrap_or(&partial);
-                if !whole.is_empty()
-                    && let Some(members) = data.as_object_mut()
-                {
-                    members.insert("message".to_owned(), assistant(whole, at));
-                }
-                vec![end, self.chat(data, false)]
+                let message = (!whole.is_empty()).then(|| assistant(whole, at));
+                let said = ChatEvent {
+                    message,
+                    ..self.chat_event(ChatState::Final)
+                };
+                vec![end, chat(&said)]
             }
             "cancelled" => {
                 let end = self.agent(
@@ -276,13 +277,12 @@ impl RunView {
                     json!({ "phase": "end", "endedAt": at, "aborted": true }),
                     at,
                 );
-                let mut data = json!({ "state": "aborted", "stopReason": "rpc" });
-                if !partial.is_empty()
-                    && let Some(members) = data.as_object_mut()
-                {
-                    members.insert("message".to_owned(), assistant(&partial, at));
-                }
-                vec![end, self.chat(data, false)]
+                let said = ChatEvent {
+                    message: (!partial.is_empty()).then(|| assistant(&partial, at)),
+                    stop_reason: Some("rpc".to_owned()),
+                    ..self.chat_event(ChatState::Aborted)
+                };
+                vec![end, chat(&said)]
             }
             _ => {
                 let error = reason.unwrap_or("the run failed");
@@ -291,21 +291,30 @@ impl RunView {
                     json!({ "phase": "error", "error": error, "endedAt": at }),
                     at,
                 );
-                vec![
-                    end,
-                    self.chat(json!({ "state": "error", "errorMessage": error }), false),
-                ]
+                let said = ChatEvent {
+                    error_message: Some(error.to_owned()),
+                    ..self.chat_event(ChatState::Error)
+                };
+                vec![end, chat(&said)]
             }
         }
     }
 
     fn agent(&mut self, stream: &str, data: Value, at: Timestamp) -> Said {
         self.seq += 1;
-        let payload = json!({
-            "runId": self.name, "sessionKey": self.session, "stream": stream, "data": data, "seq": self.seq, "ts": at,
-        });
+        let payload = AgentEvent {
+            run_id: self.name.clone(),
+            session_key: Some(self.session.clone()),
+            stream: stream.to_owned(),
+            data: match data {
+                Value::Object(members) => members,
+                _ => serde_json::Map::new(),
+            },
+            seq: self.seq,
+            ts: at,
+        };
         Said {
-            name: "agent",
+            name: Agent::SPEC.name,
             payload: raw(&payload),
             tool: stream == "tool",
             droppable: false,
@@ -317,25 +326,47 @@ impl RunView {
     }
 
     /// A chat event carries the number of the agent event before it.
-    fn chat(&self, data: Value, droppable: bool) -> Said {
-        let mut payload =
-            json!({ "runId": self.name, "sessionKey": self.session, "seq": self.seq });
-        if let (Some(members), Value::Object(data)) = (payload.as_object_mut(), data) {
-            members.extend(data);
-        }
-        Said {
-            name: "chat",
-            payload: raw(&payload),
-            tool: false,
-            droppable,
+    fn chat_event(&self, state: ChatState) -> ChatEvent {
+        ChatEvent {
+            run_id: self.name.clone(),
+            session_key: self.session.clone(),
+            seq: self.seq,
+            state,
+            message: None,
+            delta_text: None,
+            replace: None,
+            stop_reason: None,
+            error_message: None,
         }
     }
 }
 
-fn assistant(text: &str, at: Timestamp) -> Value {
-    json!({ "role": "assistant", "content": [{ "type": "text", "text": text }], "timestamp": at })
+fn chat(said: &ChatEvent) -> Said {
+    Said {
+        name: Chat::SPEC.name,
+        payload: raw(said),
+        tool: false,
+        droppable: said.state == ChatState::Delta,
+    }
 }
 
-fn raw(value: &Value) -> Box<RawValue> {
+fn assistant(text: &str, at: Timestamp) -> WireMessage {
+    WireMessage {
+        role: WireRole::Assistant,
+        content: vec![ContentPart::Text {
+            text: text.to_owned(),
+        }],
+        timestamp: at,
+        id: None,
+        seq: None,
+        run_id: None,
+        summary: false,
+        tool_call_id: None,
+        tool_name: None,
+        is_error: None,
+    }
+}
+
+fn raw<T: serde::Serialize>(value: &T) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap_or_else(|_e| RawValue::NULL.to_owned())
 }

@@ -25,15 +25,6 @@ use crate::socket::{Farewell, Ws, farewell_to};
 
 /// Methods that make sense over JSON-RPC only.
 pub(crate) const JSONRPC_ONLY: [&str; 1] = ["events.subscribe"];
-/// Events that frames clients may hear.
-const EVENTS: [&str; 6] = [
-    "connect.challenge",
-    "agent",
-    "chat",
-    "health",
-    "tick",
-    "shutdown",
-];
 
 /// A connection that was let in.
 pub(crate) struct Welcome {
@@ -385,7 +376,9 @@ impl Hand<'_> {
             },
             features: HelloFeatures {
                 methods: methods.map(str::to_owned).collect(),
-                events: EVENTS.into_iter().map(str::to_owned).collect(),
+                events: adjutant_protocol::event_specs()
+                    .map(|spec| spec.name.to_owned())
+                    .collect(),
                 capabilities: Vec::new(),
             },
             snapshot: HelloSnapshot {
