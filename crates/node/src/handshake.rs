@@ -46,7 +46,7 @@ pub(crate) enum Failed {
     /// The connection ended, or something odd was said.
     Lost(String),
     /// The gateway said no.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 /// Runs the handshake.
@@ -73,7 +73,7 @@ pub(crate) async fn run(socket: &mut Socket, badge: &Badge<'_>) -> Result<Hello,
                 return Hello::deserialize(payload)
                     .map_err(|error| Failed::Lost(format!("an odd welcome: {error}")));
             }
-            Said::Res { error, .. } => return Err(Failed::Refused(error.unwrap_or_default())),
+            Said::Res { error, .. } => return Err(Failed::Refused(Box::new(error.unwrap_or_default()))),
             Said::Event { .. } => {}
         }
     }

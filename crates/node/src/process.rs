@@ -111,11 +111,11 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn kill(&self) {
-        if let Some(pid) = self.0 {
-            if let Err(error) = kill_process_group(pid, Signal::KILL) {
-                // Gone already is as good.
-                tracing::trace!(%error, "the process group cannot be ended");
-            }
+        if let Some(pid) = self.0
+            && let Err(error) = kill_process_group(pid, Signal::KILL)
+        {
+            // Gone already is as good.
+            tracing::trace!(%error, "the process group cannot be ended");
         }
     }
 }
