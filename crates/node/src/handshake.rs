@@ -73,7 +73,9 @@ pub(crate) async fn run(socket: &mut Socket, badge: &Badge<'_>) -> Result<Hello,
                 return Hello::deserialize(payload)
                     .map_err(|error| Failed::Lost(format!("an odd welcome: {error}")));
             }
-            Said::Res { error, .. } => return Err(Failed::Refused(Box::new(error.unwrap_or_default()))),
+            Said::Res { error, .. } => {
+                return Err(Failed::Refused(Box::new(error.unwrap_or_default())));
+            }
             Said::Event { .. } => {}
         }
     }

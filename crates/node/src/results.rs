@@ -71,7 +71,11 @@ struct Row {
 
 impl Results {
     pub(crate) fn open(folder: &Path) -> std::io::Result<Arc<Self>> {
-        std::fs::create_dir_all(folder)?;
+        use std::os::unix::fs::DirBuilderExt as _;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
         Ok(Arc::new(Self {
             folder: folder.to_owned(),
             running: Mutex::default(),
