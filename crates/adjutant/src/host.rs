@@ -20,7 +20,7 @@ use adjutant_ports::store::{AuditStore as _, RunIndex as _};
 use adjutant_telemetry::{Config as LogConfig, Guard, Target};
 
 use crate::config::{Settings, Sources};
-use crate::daemon::{self, Life, Place, Service};
+use crate::daemon::{self, Entry, Life, Place, Service};
 use crate::doors::{OsEntropy, SystemClock};
 use crate::escape::{check, slug, trials};
 use crate::gateway::{Running, Shape};
@@ -49,7 +49,7 @@ impl Machine {
             .clone()
     }
 
-    fn home(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn home(&self) -> Result<PathBuf, Failure> {
         home::state_dir().ok_or_else(|| {
             Failure::new(
                 Exit::Failed,
@@ -87,7 +87,7 @@ impl Machine {
         Ok((home, Arc::new(settings)))
     }
 
-    fn settings(&self) -> Result<(PathBuf, Arc<Settings>), Failure> {
+    pub(crate) fn settings(&self) -> Result<(PathBuf, Arc<Settings>), Failure> {
         self.settings_with(Vec::new())
     }
 
@@ -98,12 +98,7 @@ impl Machine {
             .ok()
             .and_then(|s| s.current().tree.logging.path.clone());
         let log = log_file(&home, path.as_deref());
-        let config_home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-        let service = home::user_home()
-            .zip(std::env::current_exe().ok())
-            .and_then(|(user, program)| {
-                Service::of(&user, config_home.as_deref(), &home, &log, program)
-            });
+        let service = Service::here(Entry::gateway(), &home, &log);
         Ok(Place {
             socket: home.join(daemon::SOCKET_FILE),
             log,
@@ -115,7 +110,7 @@ impl Machine {
     }
 
     /// Begins the log of a long-lived shape: the log file for a daemon, standard output in the foreground.
-    fn begin_log(
+    pub(crate) fn begin_log(
         &self,
         home: &Path,
         config: &LogConfig,
@@ -190,7 +185,7 @@ fn gateway_flags(options: &GatewayOptions) -> Vec<(String, Value)> {
 }
 
 /// Resolves when the process is asked to end.
-async fn told_to_stop() {
+pub(crate) async fn told_to_stop() {
     let interrupt = tokio::signal::ctrl_c();
     #[cfg(unix)]
     {

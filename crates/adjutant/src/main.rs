@@ -10,6 +10,7 @@ mod failures;
 mod gateway;
 mod home;
 mod host;
+mod node;
 mod parts;
 mod setup;
 

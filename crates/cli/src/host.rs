@@ -14,10 +14,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::host_node::NodeControl;
 
 /// What the program around the terminal can do.
 #[async_trait]
-pub trait Host: Send + Sync {
+pub trait Host: NodeControl + Send + Sync {
     /// Takes over the flags that concern the host. Called once, before anything else.
     ///
     /// # Errors

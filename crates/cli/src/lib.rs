@@ -20,6 +20,7 @@ mod cx;
 mod failure;
 mod follow;
 mod host;
+mod host_node;
 mod lines;
 mod reference;
 mod render;
@@ -34,9 +35,10 @@ pub use host::{
     ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants, WorkerOptions,
     Workers,
 };
+pub use host_node::{NodeControl, NodeOptions, NodeState};
 pub use reference::reference_markdown;
 
-use args::{Cli, Command, GatewayCommand, Global, WorkerCommand};
+use args::{Cli, Command, GatewayCommand, Global, NodeCommand, WorkerCommand};
 use cx::Cx;
 use lines::Lines;
 use terminal::{Streams, Terminal};
@@ -99,6 +101,7 @@ async fn carry_out(cx: &Cx<'_>, command: Option<Command>) -> Result<Exit, Failur
                 | Command::Chat(_)
                 | Command::Tool(_)
                 | Command::Gateway(GatewayCommand::Run(_))
+                | Command::Node(NodeCommand::Run(_))
                 | Command::Worker(WorkerCommand::Run { .. }),
             ),
         ) => commands::dispatch(cx, command).await,

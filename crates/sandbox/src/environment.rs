@@ -1,6 +1,7 @@
 //! The environment of a confined process: built from nothing, never inherited (S33).
 
 /// Variables every confined process sees.
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) const BASE: &[(&str, &str)] = &[
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ("HOME", "/tmp/home"),
@@ -143,7 +144,10 @@ const VALUE_BYTES_MAX: usize = 32 << 10;
 const VARIABLES_MAX: usize = 128;
 
 /// Checks the variables a caller wants to add; the error says which one and why.
-pub(crate) fn check(added: &[(String, String)]) -> Result<(), String> {
+///
+/// # Errors
+/// When there are too many, a name is none or steers other programs (S33), or a value cannot be passed on.
+pub fn check(added: &[(String, String)]) -> Result<(), String> {
     if VARIABLES_MAX < added.len() {
         return Err(format!("more than {VARIABLES_MAX} environment variables"));
     }

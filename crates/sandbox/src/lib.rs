@@ -8,6 +8,7 @@
 mod config;
 mod driver;
 mod egress;
+mod environment;
 mod nothing;
 pub mod paths;
 
@@ -15,8 +16,6 @@ pub mod paths;
 mod bubblewrap;
 #[cfg(target_os = "linux")]
 mod ceilings;
-#[cfg(target_os = "linux")]
-mod environment;
 #[cfg(target_os = "linux")]
 mod request;
 #[cfg(target_os = "linux")]
@@ -35,6 +34,7 @@ pub use bubblewrap::Bubblewrap;
 pub use config::{Config, Driver, Finding};
 pub use driver::best;
 pub use egress::{EgressBroker, Resolve, SystemResolver, is_global};
+pub use environment::check as check_variables;
 pub use nothing::NoWalls;
 #[cfg(target_os = "linux")]
 pub use verify::{EscapeTrial, Verdict, verify};

@@ -4,6 +4,7 @@
 
 mod device;
 mod digest;
+mod identity;
 mod secret;
 mod token;
 
@@ -12,5 +13,6 @@ pub use device::{
     verify_device,
 };
 pub use digest::{digest, digest_bytes};
+pub use identity::{DeviceIdentity, IdentityError};
 pub use secret::Secret;
 pub use token::{TOKEN_CHARS_MIN, Token, TokenError};

@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) sandbox: adjutant_sandbox::Config,
     /// Money caps for everything together.
     pub(crate) budget: BudgetConfig,
+    /// This machine as a node: which gateway gets what of it.
+    pub(crate) node: adjutant_node::Config,
     /// The log.
     pub(crate) logging: adjutant_telemetry::Config,
     /// The default agent.
@@ -183,6 +185,9 @@ impl Tree for Config {
         for it in self.sandbox.check() {
             add("sandbox", it.key, it.message);
         }
+        for it in self.node.check() {
+            add("node", &it.key, it.message);
+        }
         for it in self.logging.check() {
             add("logging", it.key, it.message);
         }
@@ -250,6 +255,7 @@ mod tests {
         );
         check("[sandbox]\ndrivr = 'auto'\n", &[":2:1", "`sandbox.driver`"]);
         check("[budget]\nweek = '1'\n", &[":2:1", "budget.week"]);
+        check("[node]\ngatewy = 'x'\n", &[":2:1", "`node.gateway`"]);
         check("[logging]\nlevle = 'info'\n", &[":2:1", "`logging.level`"]);
         check("[agents]\ndefalt = 'main'\n", &[":2:1", "`agents.default`"]);
     }

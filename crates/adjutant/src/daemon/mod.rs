@@ -21,7 +21,7 @@ use adjutant_cli::{Exit, Failure, GatewayOptions, GatewayState};
 use adjutant_client::{Client, ClientError, Credential, Endpoint};
 
 pub(crate) use pid::PidFile;
-pub(crate) use service::{Service, install, is_installed, uninstall};
+pub(crate) use service::{Entry, Service, install, is_installed, uninstall};
 pub(crate) use tail::logs;
 
 /// Name of the socket file within the state directory.

@@ -1,4 +1,4 @@
-//! An entry of the system's service manager, so that the gateway starts at every login.
+//! An entry of the system's service manager, so that the gateway or the node starts at every login.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -9,10 +9,6 @@ use std::time::Duration;
 
 use adjutant_cli::{Exit, Failure, Removing, ServiceState};
 
-/// Name of the systemd unit.
-const UNIT: &str = "adjutant.service";
-/// Name of the launchd agent.
-const LABEL: &str = "app.adjutant.gateway";
 /// Longest wait for the service manager.
 const MANAGER_MAX: Duration = Duration::from_secs(10);
 
@@ -23,9 +19,46 @@ enum Manager {
     Launchd,
 }
 
+/// What is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Name of the systemd unit.
+    unit: &'static str,
+    /// Name of the launchd agent.
+    label: &'static str,
+    /// For people.
+    what: &'static str,
+    /// Arguments of the program.
+    args: Vec<String>,
+}
+
+impl Entry {
+    /// `gateway run`.
+    pub(crate) fn gateway() -> Self {
+        Self {
+            unit: "adjutant.service",
+            label: "app.adjutant.gateway",
+            what: "gateway",
+            args: vec!["gateway".to_owned(), "run".to_owned()],
+        }
+    }
+
+    /// `node run` with `args`.
+    pub(crate) fn node(args: Vec<String>) -> Self {
+        let words = ["node", "run"].into_iter().map(str::to_owned);
+        Self {
+            unit: "adjutant-node.service",
+            label: "app.adjutant.node",
+            what: "node",
+            args: words.chain(args).collect(),
+        }
+    }
+}
+
 /// The entry of one installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
+    entry: Entry,
     manager: Manager,
     file: PathBuf,
     program: PathBuf,
@@ -38,6 +71,7 @@ impl Service {
     ///
     /// `config_home` is `XDG_CONFIG_HOME`, if it is set.
     pub(crate) fn of(
+        entry: Entry,
         user_home: &Path,
         config_home: Option<&Path>,
         home: &Path,
@@ -48,24 +82,33 @@ impl Service {
             let base = config_home
                 .filter(|it| it.is_absolute())
                 .map_or_else(|| user_home.join(".config"), Path::to_owned);
-            (Manager::Systemd, base.join("systemd/user").join(UNIT))
+            (Manager::Systemd, base.join("systemd/user").join(entry.unit))
         } else if cfg!(target_os = "macos") {
             (
                 Manager::Launchd,
                 user_home
                     .join("Library/LaunchAgents")
-                    .join(format!("{LABEL}.plist")),
+                    .join(format!("{}.plist", entry.label)),
             )
         } else {
             return None;
         };
         Some(Self {
+            entry,
             manager,
             file,
             program,
             home: home.to_owned(),
             log: log.to_owned(),
         })
+    }
+
+    /// The entry for this program and this person.
+    pub(crate) fn here(entry: Entry, home: &Path, log: &Path) -> Option<Self> {
+        let config_home = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+        let user = crate::home::user_home()?;
+        let program = std::env::current_exe().ok()?;
+        Self::of(entry, &user, config_home.as_deref(), home, log, program)
     }
 
     /// The file it consists of.
@@ -101,20 +144,13 @@ impl Service {
     }
 
     fn text(&self) -> Result<String, Failure> {
-        let word = |path: &Path| {
-            let text = path
-                .to_str()
-                .filter(|it| !it.contains(['"', '\\', '\n', '<', '&']));
-            text.map(str::to_owned).ok_or_else(|| {
-                let message = format!("{} cannot be written into a service file", path.display());
-                Failure::new(Exit::Failed, "SERVICE", message)
-                    .with_hint("use a path of plain characters")
-            })
-        };
-        let (program, home, log) = (word(&self.program)?, word(&self.home)?, word(&self.log)?);
+        let (program, home, log) = (path(&self.program)?, path(&self.home)?, path(&self.log)?);
+        for it in &self.entry.args {
+            word(Some(it), it)?;
+        }
         Ok(match self.manager {
-            Manager::Systemd => unit(&program, &home),
-            Manager::Launchd => plist(&program, &home, &log),
+            Manager::Systemd => unit(&self.entry, program, home),
+            Manager::Launchd => plist(&self.entry, program, home, log),
         })
     }
 
@@ -126,6 +162,19 @@ impl Service {
             note,
         }
     }
+}
+
+/// A word that cannot end its line or its quotes.
+fn word<'a>(text: Option<&'a str>, shown: &dyn std::fmt::Display) -> Result<&'a str, Failure> {
+    let forbidden = |it: char| it.is_control() || ['"', '\\', '<', '&'].contains(&it);
+    text.filter(|it| !it.contains(forbidden)).ok_or_else(|| {
+        let message = format!("{shown} cannot be written into a service file");
+        Failure::new(Exit::Failed, "SERVICE", message).with_hint("use plain characters")
+    })
+}
+
+fn path(path: &Path) -> Result<&str, Failure> {
+    word(path.to_str(), &path.display())
 }
 
 /// Whether the entry is there.
@@ -143,16 +192,16 @@ pub(crate) async fn install(service: &Service) -> Result<ServiceState, Failure> 
     let steps = match service.manager {
         Manager::Systemd => vec![
             vec!["systemctl", "--user", "daemon-reload"],
-            vec!["systemctl", "--user", "enable", UNIT],
+            vec!["systemctl", "--user", "enable", service.entry.unit],
         ],
         Manager::Launchd => vec![],
     };
     let mut note = match service.manager {
-        Manager::Systemd => {
-            "it starts at the next login; `systemctl --user start adjutant` starts it now, \
-                             `loginctl enable-linger` keeps it running without a login"
-                .to_owned()
-        }
+        Manager::Systemd => format!(
+            "it starts at the next login; `systemctl --user start {}` starts it now, `loginctl enable-linger` keeps it \
+             running without a login",
+            service.entry.unit.trim_end_matches(".service")
+        ),
         Manager::Launchd => format!(
             "it starts at the next login; `launchctl load {}` starts it now",
             service.file.display()
@@ -160,8 +209,9 @@ pub(crate) async fn install(service: &Service) -> Result<ServiceState, Failure> 
     };
     if let Err(why) = tell(&steps).await {
         note = format!(
-            "{why}; the file is written: run `systemctl --user daemon-reload && systemctl --user enable {UNIT}` where \
-             a user service manager runs"
+            "{why}; the file is written: run `systemctl --user daemon-reload && systemctl --user enable {}` where a user \
+             service manager runs",
+            service.entry.unit
         );
     }
     let keys = service.home.join("environment");
@@ -189,7 +239,7 @@ pub(crate) async fn uninstall(service: &Service, how: Removing) -> Result<Servic
     }
     let (before, after) = match service.manager {
         Manager::Systemd => (
-            vec![vec!["systemctl", "--user", "disable", UNIT]],
+            vec![vec!["systemctl", "--user", "disable", service.entry.unit]],
             vec![vec!["systemctl", "--user", "daemon-reload"]],
         ),
         Manager::Launchd => (vec![], vec![]),
@@ -201,7 +251,10 @@ pub(crate) async fn uninstall(service: &Service, how: Removing) -> Result<Servic
         Ok(()) => tell(&after).await,
         Err(why) => Err(why),
     };
-    let mut note = "removed; a gateway that runs goes on until it is stopped".to_owned();
+    let mut note = format!(
+        "removed; a {} that runs goes on until it is stopped",
+        service.entry.what
+    );
     if let Err(why) = told {
         note = format!("the file is removed, but {why}");
     }
@@ -257,12 +310,24 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 /// The systemd user unit. No `RestrictNamespaces`, `ProtectProc` or `ProtectKernelTunables`: the sandbox builds its own,
 /// tighter namespaces around each command, and these would keep it from doing so. `Delegate` gives it control groups.
-fn unit(program: &str, home: &str) -> String {
+fn unit(entry: &Entry, program: &str, home: &str) -> String {
     let percent = |text: &str| text.replace('%', "%%");
-    let (command, state) = (percent(program).replace('$', "$$"), percent(home));
+    let quote = |text: &str| format!("\"{}\"", percent(text).replace('$', "$$"));
+    // Plain words stay as they are, as people would write them.
+    let plain = |it: &String| {
+        it.bytes()
+            .all(|it| it.is_ascii_alphanumeric() || b"-_./:".contains(&it))
+    };
+    let words: Vec<String> = entry
+        .args
+        .iter()
+        .map(|it| if plain(it) { it.clone() } else { quote(it) })
+        .collect();
+    let (command, state) = (quote(program), percent(home));
+    let (what, words) = (entry.what, words.join(" "));
     format!(
         "[Unit]\n\
-         Description=Adjutant gateway\n\
+         Description=Adjutant {what}\n\
          StartLimitIntervalSec=60\n\
          StartLimitBurst=5\n\
          \n\
@@ -270,7 +335,7 @@ fn unit(program: &str, home: &str) -> String {
          Type=simple\n\
          Environment=\"ADJUTANT_HOME={state}\"\n\
          EnvironmentFile=-{state}/environment\n\
-         ExecStart=\"{command}\" gateway run\n\
+         ExecStart={command} {words}\n\
          Restart=on-failure\n\
          RestartSec=2\n\
          RestartPreventExitStatus=2 5 78\n\
@@ -292,14 +357,20 @@ fn unit(program: &str, home: &str) -> String {
 }
 
 /// The launchd agent.
-fn plist(program: &str, home: &str, log: &str) -> String {
+fn plist(entry: &Entry, program: &str, home: &str, log: &str) -> String {
+    let words: String = entry
+        .args
+        .iter()
+        .map(|it| format!("\t\t<string>{it}</string>\n"))
+        .collect();
+    let label = entry.label;
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
          <!DOCTYPE plist PUBLIC \"-//Apple//DTD PLIST 1.0//EN\" \"http://www.apple.com/DTDs/PropertyList-1.0.dtd\">\n\
          <plist version=\"1.0\">\n<dict>\n\
-         \t<key>Label</key>\n\t<string>{LABEL}</string>\n\
+         \t<key>Label</key>\n\t<string>{label}</string>\n\
          \t<key>ProgramArguments</key>\n\t<array>\n\
-         \t\t<string>{program}</string>\n\t\t<string>gateway</string>\n\t\t<string>run</string>\n\t</array>\n\
+         \t\t<string>{program}</string>\n{words}\t</array>\n\
          \t<key>EnvironmentVariables</key>\n\t<dict>\n\
          \t\t<key>ADJUTANT_HOME</key>\n\t\t<string>{home}</string>\n\t</dict>\n\
          \t<key>RunAtLoad</key>\n\t<true/>\n\
@@ -319,7 +390,11 @@ mod tests {
 
     #[test]
     fn the_unit_restarts_after_a_failure_but_not_after_a_wrong_configuration() {
-        let text = unit("/opt/100%/adjutant", "/home/ada/.adjutant");
+        let text = unit(
+            &Entry::gateway(),
+            "/opt/100%/adjutant",
+            "/home/ada/.adjutant",
+        );
         assert!(
             text.contains("ExecStart=\"/opt/100%%/adjutant\" gateway run\n"),
             "{text}"
@@ -338,14 +413,39 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_node_has_a_unit_of_its_own_and_its_arguments_stay_one_word_each() {
+        let args = ["--gateway", "wss://home:18789/", "--name", "my $box 5%"];
+        let entry = Entry::node(args.into_iter().map(str::to_owned).collect());
+        let text = unit(&entry, "/opt/adjutant", "/home/ada/.adjutant");
+        let line = "ExecStart=\"/opt/adjutant\" node run --gateway wss://home:18789/ --name \"my $$box 5%%\"\n";
+        assert!(text.contains(line), "{text}");
+        let home = Path::new("/home/ada");
+        for evil in ["a\nExecStartPre=evil", "a\" b", "a\\"] {
+            let entry = Entry::node(vec![evil.to_owned()]);
+            if let Some(service) =
+                Service::of(entry, home, None, home, home, PathBuf::from("/opt/a"))
+            {
+                assert!(service.text().is_err(), "{evil:?}");
+            }
+        }
+    }
+
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn removing_can_be_looked_at_first() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("state");
         let program = PathBuf::from("/opt/adjutant");
-        let service =
-            Service::of(dir.path(), None, &home, &home.join("log"), program.clone()).unwrap();
+        let service = Service::of(
+            Entry::gateway(),
+            dir.path(),
+            None,
+            &home,
+            &home.join("log"),
+            program.clone(),
+        )
+        .unwrap();
         assert!(!is_installed(&service));
         replace(service.file(), &service.text().unwrap()).unwrap();
         assert_eq!(service.installed_program(), Some(program));
@@ -362,6 +462,7 @@ mod tests {
     fn a_path_that_could_end_its_line_is_refused() {
         let home = Path::new("/tmp/a\nExecStartPre=evil");
         if let Some(service) = Service::of(
+            Entry::gateway(),
             Path::new("/home/ada"),
             None,
             home,

@@ -9,11 +9,13 @@ use adjutant_domain::time::Span;
 
 mod agents;
 mod gateway;
+mod node;
 mod settings;
 mod talk;
 
 pub(crate) use agents::*;
 pub(crate) use gateway::*;
+pub(crate) use node::*;
 pub(crate) use settings::*;
 pub(crate) use talk::*;
 
@@ -182,6 +184,15 @@ pub(crate) enum Command {
   adjutant worker status"
     )]
     Worker(WorkerCommand),
+    /// This machine as a node: lend its programs, camera and screen to a gateway.
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES:
+  adjutant node run
+  adjutant node install --gateway wss://home.example:18789 --token-file /etc/adjutant/token
+  adjutant node status"
+    )]
+    Node(NodeCommand),
     /// Configuration: read, change, check and explain settings.
     #[command(
         subcommand,

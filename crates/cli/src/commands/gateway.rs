@@ -207,7 +207,7 @@ fn describe(cx: &Cx<'_>, state: &GatewayState) -> String {
     )
 }
 
-fn installed(cx: &Cx<'_>, what: &str, service: &ServiceState) -> String {
+pub(super) fn installed(cx: &Cx<'_>, what: &str, service: &ServiceState) -> String {
     let files: Vec<String> = service
         .files
         .iter()

@@ -16,6 +16,7 @@ mod gateway;
 mod health;
 mod memory;
 mod models;
+mod node;
 mod run;
 pub(crate) mod sessions;
 mod setup;
@@ -44,6 +45,7 @@ pub(crate) async fn dispatch(cx: &Cx<'_>, command: Option<Command>) -> Result<Ex
         Some(Command::Models(command)) => models::models(cx, &command).await,
         Some(Command::Gateway(command)) => gateway::gateway(cx, command).await,
         Some(Command::Worker(command)) => gateway::worker(cx, command).await,
+        Some(Command::Node(command)) => node::node(cx, command).await,
         Some(Command::Config(command)) => config::config(cx, command).await,
         Some(Command::Doctor(args)) => health::doctor(cx, &args).await,
         Some(Command::Verify) => health::verify(cx).await,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::host::*;
+use crate::host_node::{NodeControl, NodeOptions, NodeState};
 
 /// A host that answers from memory.
 pub(super) struct FakeHost {
@@ -62,6 +63,36 @@ impl FakeHost {
             keys: vec!["gateway.port".to_owned()],
             needs_restart: vec!["gateway.port".to_owned()],
         }
+    }
+}
+
+#[async_trait]
+impl NodeControl for FakeHost {
+    async fn node_run(&self, options: NodeOptions) -> Result<(), Failure> {
+        self.note(format!("node {options:?}"));
+        Ok(())
+    }
+
+    async fn node_state(&self) -> Result<NodeState, Failure> {
+        Ok(NodeState {
+            running: true,
+            phase: Some("pairing".to_owned()),
+            note: Some("run `adjutant devices approve r1` at the gateway".to_owned()),
+            name: Some("box".to_owned()),
+            commands: vec!["system.which".to_owned()],
+            folder: "/state/node".into(),
+            ..NodeState::default()
+        })
+    }
+
+    async fn node_install(&self, options: NodeOptions) -> Result<ServiceState, Failure> {
+        self.note(format!("node install {options:?}"));
+        self.gateway_install().await
+    }
+
+    async fn node_uninstall(&self, how: Removing) -> Result<ServiceState, Failure> {
+        self.note(format!("node uninstall {how:?}"));
+        self.gateway_uninstall(how).await
     }
 }
 

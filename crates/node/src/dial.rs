@@ -1,0 +1,224 @@
+//! Opening one socket: TCP, TLS where the address says so, the upgrade.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use url::Url;
+
+use crate::endpoint::{Endpoint, Fingerprint};
+
+/// Bytes of a message taken from a gateway.
+const MESSAGE_BYTES_MAX: usize = 8 << 20;
+/// How long opening a connection may take, upgrade included.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(crate) type Socket = WebSocketStream<Stream>;
+
+/// Opens a connection on which the gateway speaks first.
+///
+/// # Errors
+/// What stands in the way, in words.
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    pinned: Option<&Fingerprint>,
+) -> Result<Socket, String> {
+    tokio::time::timeout(DIAL_TIMEOUT, open(endpoint, pinned))
+        .await
+        .unwrap_or_else(|_late| Err("the gateway does not answer".to_owned()))
+}
+
+async fn open(endpoint: &Endpoint, pinned: Option<&Fingerprint>) -> Result<Socket, String> {
+    let (stream, address) = match endpoint {
+        Endpoint::Unix(path) => {
+            let stream = UnixStream::connect(path)
+                .await
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            (Stream::Unix(stream), "ws://localhost/".to_owned())
+        }
+        Endpoint::Ws(url) => (connect(url, pinned).await?, url.to_string()),
+    };
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX));
+    match tokio_tungstenite::client_async_with_config(address, stream, Some(config)).await {
+        Ok((socket, _response)) => Ok(socket),
+        Err(tungstenite::Error::Http(response)) => Err(format!(
+            "something answers there, but it opens no WebSocket (HTTP {})",
+            response.status().as_u16()
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn connect(url: &Url, pinned: Option<&Fingerprint>) -> Result<Stream, String> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_or_known_default().unwrap_or(18_789);
+    let plain = url.scheme() == "ws";
+    let addresses = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| format!("`{host}` cannot be resolved: {error}"))?;
+    let mut reason = format!("`{host}` has no address that may be used");
+    for address in addresses {
+        // `localhost` is a name: only loopback addresses of the answer carry plain text (S6).
+        if plain && !address.ip().is_loopback() {
+            continue;
+        }
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true).map_err(|it| it.to_string())?;
+                if plain {
+                    return Ok(Stream::Tcp(stream));
+                }
+                return Ok(Stream::Tls(Box::new(encrypt(stream, host, pinned).await?)));
+            }
+            Err(error) => reason = format!("{address}: {error}"),
+        }
+    }
+    Err(reason)
+}
+
+async fn encrypt(
+    stream: TcpStream,
+    host: &str,
+    pinned: Option<&Fingerprint>,
+) -> Result<TlsStream<TcpStream>, String> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_odd| format!("`{host}` is not a name a certificate can carry"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match pinned {
+        Some(fingerprint) => Arc::new(Pinned {
+            fingerprint: fingerprint.clone(),
+            provider: Arc::clone(&provider),
+        }),
+        None => Arc::new(
+            rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
+                .map_err(|error| format!("this system's certificates cannot be used: {error}"))?,
+        ),
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(|error| format!("no encrypted connection: {error}"))
+}
+
+/// Accepts one certificate, whoever signed it and whatever name it carries.
+#[derive(Debug)]
+struct Pinned {
+    fingerprint: Fingerprint,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if self.fingerprint.matches(end_entity) {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(rustls::Error::General(
+                "the gateway's certificate is not the pinned one".to_owned(),
+            ))
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, dss, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, dss, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// What lies below a connection.
+pub(crate) enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, from),
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, from),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match self.get_mut() {
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
