@@ -7,26 +7,25 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::tree;
 
-/// Builds the program and the lab in release, then runs one of the lab's commands on the program.
-pub(crate) fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
+/// Builds these packages in release. Returns where the programs are.
+pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     let root = tree::root();
-    let built = Command::new(env!("CARGO"))
+    let mut command = Command::new(env!("CARGO"));
+    command
         .current_dir(root)
-        .args([
-            "build",
-            "--release",
-            "--locked",
-            "--package",
-            "adjutant",
-            "--package",
-            "adjutant-lab",
-        ])
-        .status()
-        .context("cargo build")?;
-    if !built.success() {
+        .args(["build", "--release", "--locked"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    if !command.status().context("cargo build")?.success() {
         bail!("the release build failed");
     }
-    let out = folder(root);
+    Ok(folder(root))
+}
+
+/// Builds the program and the lab in release, then runs one of the lab's commands on the program.
+pub(crate) fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
+    let out = build(&["adjutant", "adjutant-lab"])?;
     let status = Command::new(out.join("adjutant-lab"))
         .arg(command)
         .arg("--adjutant")

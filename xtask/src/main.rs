@@ -1,5 +1,6 @@
 //! Project chores: `cargo xtask <what>`.
 
+mod clients;
 mod dependencies;
 mod floors;
 mod generate;
@@ -50,6 +51,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Install unmodified programs of the OpenClaw family and drive them against a release build, a line for each action
+    /// (`--release now,fork,jan26`, `--only ACTION`, `--gateway-bin PATH`, `--cache DIR`, `--record DIR`, `--original`).
+    Clients {
+        /// Arguments for `e2e/clients/run.mjs`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Start 1,000 runs at once against a budget of $1.00, and check that it is never passed (`--runs N`).
     Budget {
         /// Arguments for the lab.
@@ -69,6 +77,7 @@ fn main() -> ExitCode {
         Chore::Tidy => tidy::check(tree::root()).and_then(|it| report(&it)),
         Chore::Bench { arguments } => lab::run("bench", &arguments),
         Chore::Kills { arguments } => lab::run("kills", &arguments),
+        Chore::Clients { arguments } => clients::run(&arguments),
         Chore::Budget { arguments } => lab::run("budget", &arguments),
     };
     match done {

@@ -101,9 +101,10 @@ fn prepare() -> Result<Vec<String>> {
 /// Folders of the tests with an npm lock file.
 fn npm_folders() -> Result<Vec<PathBuf>> {
     let files = tree::files(tree::root())?;
-    let locks = files
-        .into_iter()
-        .filter(|path| path.ends_with("package-lock.json"));
+    let locks = files.into_iter().filter(|path| {
+        path.ends_with("package-lock.json")
+            && path.components().any(|part| part.as_os_str() == "tests")
+    });
     Ok(locks
         .filter_map(|path| path.parent().map(Path::to_owned))
         .collect())

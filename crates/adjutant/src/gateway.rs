@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use adjutant_cli::{Exit, Failure};
 use adjutant_gateway::{Deps, Gateway, Listeners};
+use adjutant_ports::files::{FileScope, Files};
 use adjutant_ports::store::RunIndex as _;
 use adjutant_ports::{Bus, Clock, ConfigDoor, Entropy, Models, Store};
 use adjutant_telemetry::Metrics;
@@ -94,7 +95,7 @@ impl Running {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         let gateway = Gateway::new(
-            gateway_deps(&parts, &settings, token),
+            gateway_deps(&parts, &settings, token)?,
             config.gateway.clone(),
         );
         let served = gateway.serve(listeners, stop.clone());
@@ -153,9 +154,13 @@ impl Drop for Running {
     }
 }
 
-fn gateway_deps(parts: &Arc<Parts>, settings: &Arc<Settings>, token: Token) -> Deps {
+fn gateway_deps(
+    parts: &Arc<Parts>,
+    settings: &Arc<Settings>,
+    token: Token,
+) -> Result<Deps, Failure> {
     let live = Arc::clone(settings);
-    Deps {
+    Ok(Deps {
         store: Arc::clone(&parts.store) as Arc<dyn Store>,
         bus: Arc::clone(&parts.doors.bus) as Arc<dyn Bus>,
         clock: Arc::clone(&parts.doors.clock) as Arc<dyn Clock>,
@@ -169,8 +174,28 @@ fn gateway_deps(parts: &Arc<Parts>, settings: &Arc<Settings>, token: Token) -> D
         // Read when a run is accepted, so that a cap that was just changed counts for the next run.
         limits: Arc::new(move |agent| limits_for(&live.current().tree.budget.caps(), agent)),
         workspaces: parts.home.join("workspaces"),
+        control_ui: control_ui(parts)?,
         version: crate::VERSION.to_owned(),
-    }
+    })
+}
+
+/// The folder of the Control UI, opened once: what is in it is reached from there only.
+fn control_ui(parts: &Parts) -> Result<Option<Arc<dyn Files>>, Failure> {
+    let Some(dir) = &parts.config.gateway.control_ui.dir else {
+        return Ok(None);
+    };
+    let scope = FileScope {
+        workspace: dir.clone(),
+        allowed_dirs: Vec::new(),
+        denied: vec![parts.home.clone()],
+    };
+    let files = adjutant_sandbox::paths::open(&scope).map_err(|error| {
+        let message = format!("the folder of the control UI cannot be opened: {error}");
+        Failure::new(Exit::Config, "CONFIG", message).with_hint(
+            "set `gateway.control_ui.dir` to the folder that holds its index.html, or remove it",
+        )
+    })?;
+    Ok(Some(files))
 }
 
 /// No line of the log shows these (S45).

@@ -1,6 +1,7 @@
 //! The gateway's section of the configuration.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// Proxies whose forwarding headers count. Everybody else's are refused.
     pub trusted_proxies: Vec<IpAddr>,
+    /// A browser Control UI to serve besides.
+    pub control_ui: ControlUiConfig,
     /// How fast work may be asked for.
     pub rate: RateConfig,
     /// Between two `tick` events, 1s to 5m.
@@ -52,6 +55,7 @@ impl Default for Config {
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            control_ui: ControlUiConfig::default(),
             rate: RateConfig::default(),
             tick_interval: Span::from_secs(30),
             handshake_timeout: Span::from_secs(5),
@@ -61,6 +65,16 @@ impl Default for Config {
             session_expiry: None,
         }
     }
+}
+
+/// A browser Control UI of the `OpenClaw` family, served as it is from a folder of its package.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControlUiConfig {
+    /// The folder with its `index.html`, as a full path (`…/node_modules/openclaw/dist/control-ui`). Nothing is served
+    /// when absent. Whoever reaches the port can read what is in it, without a token. Needs a restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<PathBuf>,
 }
 
 /// How fast work may be asked for: `chat.send`, `agent` and `tools.call` together, per owner.
@@ -131,6 +145,14 @@ impl Config {
                     format!("`{host}` is not a host name without port and pattern"),
                 );
             }
+        }
+        if let Some(dir) = &self.control_ui.dir
+            && !dir.is_absolute()
+        {
+            found(
+                "control_ui.dir",
+                format!("`{}` is not a full path", dir.display()),
+            );
         }
         let spans = [
             ("tick_interval", self.tick_interval, 1, 300),
@@ -240,6 +262,18 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(config.check(), vec![]);
+    }
+
+    #[test]
+    fn the_folder_of_the_control_ui_is_a_full_path() {
+        let folder = |dir: &str| Config {
+            control_ui: ControlUiConfig {
+                dir: Some(PathBuf::from(dir)),
+            },
+            ..Config::default()
+        };
+        assert_eq!(folder("/srv/ui").check(), vec![]);
+        assert_eq!(folder("ui").check().len(), 1);
     }
 
     #[test]

@@ -12,12 +12,12 @@ use adjutant_domain::id::{AgentId, OwnerId};
 use adjutant_domain::run::Limits;
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::clock::Entropy;
-use adjutant_ports::{Bus, Clock, ConfigDoor, Models, Store};
+use adjutant_ports::{Bus, Clock, ConfigDoor, Files, Models, Store};
 use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 
 use crate::config::Config;
-use crate::edge::Throttle;
+use crate::edge::{Pages, Throttle};
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::snapshot::Snapshots;
@@ -53,6 +53,8 @@ pub struct Deps {
     pub limits: LimitsOf,
     /// Where agents get their folder when they name none.
     pub workspaces: PathBuf,
+    /// The folder of a browser Control UI, where one is to be served.
+    pub control_ui: Option<Arc<dyn Files>>,
     /// Version of this program.
     pub version: String,
 }
@@ -67,6 +69,7 @@ pub(crate) struct Core {
     pub(crate) lanes: Lanes,
     pub(crate) snapshots: Snapshots,
     pub(crate) throttle: Throttle,
+    pub(crate) pages: Option<Arc<Pages>>,
     pub(crate) connections: Arc<AtomicU64>,
     pub(crate) stop: CancellationToken,
     next_connection: AtomicU64,
@@ -84,6 +87,10 @@ impl Core {
             lanes: Lanes::default(),
             snapshots: Snapshots::default(),
             throttle: Throttle::default(),
+            pages: deps
+                .control_ui
+                .clone()
+                .map(|files| Arc::new(Pages::new(files, deps.default_agent.as_str()))),
             connections: Arc::default(),
             stop,
             next_connection: AtomicU64::new(1),

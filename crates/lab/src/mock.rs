@@ -1,8 +1,10 @@
 //! A mock model: `POST /v1/chat/completions`, streamed in eight chunks, with zero latency.
 //!
-//! What it does is written in the last user message: `tools=N command=…` asks for `shell_run` N times, one after another,
-//! `reads=N` for `file_list`; anything else is answered at once. The first chunk carries the moment the request arrived and
-//! the moment it was sent, in nanoseconds, so that a client on the same machine can tell what was spent before and after.
+//! What it does is written in the last user message: `tools=N command=…` asks for `shell_run` N times, one after another
+//! (for `exec`, where a program of another make offers that instead), `reads=N` for `file_list`; anything else is answered
+//! at once. `word=W words=N` makes the answer W1 to W(N-1), and `pace=N` is the milliseconds between two of its words. The
+//! first chunk carries the moment the request arrived and the moment it was sent, in nanoseconds, so that a client on the
+//! same machine can tell what was spent before and after.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 /// Nanoseconds since the Unix epoch.
@@ -30,6 +33,13 @@ struct Counts {
     bytes: AtomicU64,
     last_bytes: AtomicU64,
 }
+
+/// Words of an answer, unless the message says otherwise.
+const WORDS: usize = 8;
+/// Most words of an answer.
+const WORDS_MAX: usize = 10_000;
+/// Longest pause between two words.
+const PACE_MAX: Duration = Duration::from_secs(10);
 
 struct Mock {
     counts: Counts,
@@ -82,6 +92,20 @@ fn directive<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+/// What the caller calls its shell.
+fn shell_of(request: &Value) -> &'static str {
+    let offers = |name: &str| {
+        request["tools"]
+            .as_array()
+            .is_some_and(|tools| tools.iter().any(|tool| tool["function"]["name"] == name))
+    };
+    if !offers("shell_run") && offers("exec") {
+        "exec"
+    } else {
+        "shell_run"
+    }
+}
+
 async fn complete(State(mock): State<Arc<Mock>>, body: Bytes) -> Response {
     let received = now_ns();
     mock.counts.requests.fetch_add(1, Ordering::Relaxed);
@@ -97,22 +121,31 @@ async fn complete(State(mock): State<Arc<Mock>>, body: Bytes) -> Response {
         .iter()
         .rposition(|m| m["role"] == "user")
         .unwrap_or(0);
-    let text = messages.get(last_user).map(text_of).unwrap_or_default();
+    // Some programs put what they know of the moment into user messages around the one that was typed.
+    let together = messages[..messages.len().min(last_user + 1)]
+        .iter()
+        .rev()
+        .take_while(|m| m["role"] == "user");
+    let mut texts: Vec<String> = together.map(text_of).collect();
+    texts.reverse();
+    let text = texts.join("\n");
     let done = messages
         .iter()
         .skip(last_user)
         .filter(|m| m["role"] == "tool")
         .count();
-    let number = |name: &str| {
-        directive(&text, name)
-            .and_then(|n| n.parse::<usize>().ok())
-            .unwrap_or(0)
-    };
+    let given = |name: &str| directive(&text, name).and_then(|n| n.parse::<usize>().ok());
+    let number = |name: &str| given(name).unwrap_or(0);
+    let word = directive(&text, "word").unwrap_or("word");
+    let words = given("words").unwrap_or(WORDS).min(WORDS_MAX);
+    let pace = given("pace").map_or(Duration::ZERO, |ms| {
+        Duration::from_millis(ms as u64).min(PACE_MAX)
+    });
     let call = if done < number("tools") {
         let command = directive(&text, "command")
             .unwrap_or("true")
             .replace("{n}", &done.to_string());
-        Some(("shell_run", json!({ "command": command })))
+        Some((shell_of(&request), json!({ "command": command })))
     } else if done < number("reads") {
         Some(("file_list", json!({ "path": ".", "depth": done + 1 })))
     } else {
@@ -141,9 +174,9 @@ async fn complete(State(mock): State<Arc<Mock>>, body: Bytes) -> Response {
             json!({ "role": "assistant", "content": format!("@{received},{sent}@") }),
             Value::Null,
         ));
-        for n in 1..8 {
+        for n in 1..words {
             events.push(chunk(
-                json!({ "content": format!(" word{n}") }),
+                json!({ "content": format!(" {word}{n}") }),
                 Value::Null,
             ));
         }
@@ -156,7 +189,14 @@ async fn complete(State(mock): State<Arc<Mock>>, body: Bytes) -> Response {
         .map(|e| Ok(Bytes::from(format!("data: {e}\n\n"))))
         .collect();
     frames.push(Ok(Bytes::from_static(b"data: [DONE]\n\n")));
-    let body = Body::from_stream(futures::stream::iter(frames));
+    let body = if pace.is_zero() {
+        Body::from_stream(futures::stream::iter(frames))
+    } else {
+        Body::from_stream(futures::stream::iter(frames).then(move |frame| async move {
+            tokio::time::sleep(pace).await;
+            frame
+        }))
+    };
     Response::builder()
         .header("content-type", "text/event-stream")
         .body(body)

@@ -58,6 +58,11 @@ pub(crate) fn is_liveness(method: &Method, path: &str) -> bool {
     *method == Method::GET && matches!(path, "/" | "/healthz" | "/readyz")
 }
 
+/// Addresses at which a Control UI may have its pages: all that mean nothing else.
+pub(crate) fn is_page(path: &str) -> bool {
+    !matches!(path, "/rpc" | "/healthz" | "/readyz" | "/metrics")
+}
+
 /// Checks everything but the credential.
 pub(crate) fn check(
     config: &Config,
@@ -307,9 +312,15 @@ fn check_origin(config: &Config, port: u16, parts: &Parts) -> Result<(), Refusal
         (Some(origin), None) => origin
             .to_str()
             .is_ok_and(|origin| is_allowed(config, port, origin)),
-        // Somebody typed the address: only that the gateway lives may be seen.
+        // Somebody typed the address, or a page of the Control UI asks for its parts: only that the gateway lives and
+        // those pages may be seen, the latter not from within pages of others.
         (None, _) => {
-            is_liveness(&parts.method, parts.uri.path()) && !headers.contains_key(header::UPGRADE)
+            let path = parts.uri.path();
+            let page = config.control_ui.dir.is_some()
+                && parts.method == Method::GET
+                && is_page(path)
+                && is_own_fetch(headers);
+            (is_liveness(&parts.method, path) || page) && !headers.contains_key(header::UPGRADE)
         }
         (Some(_), Some(_)) => false,
     };
@@ -322,6 +333,17 @@ fn check_origin(config: &Config, port: u16, parts: &Parts) -> Result<(), Refusal
         Code::Forbidden,
         message,
     ))
+}
+
+/// Whether the browser says that nobody else's page asked for this.
+fn is_own_fetch(headers: &HeaderMap) -> bool {
+    let link = headers
+        .get("sec-fetch-mode")
+        .is_some_and(|mode| mode == "navigate");
+    headers
+        .get_all("sec-fetch-site")
+        .iter()
+        .all(|site| site == "same-origin" || site == "none" || link)
 }
 
 fn is_allowed(config: &Config, port: u16, origin: &str) -> bool {

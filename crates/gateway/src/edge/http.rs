@@ -164,11 +164,16 @@ async fn route(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
     match (request.method(), request.uri().path(), upgrade) {
         (&Method::GET, "/", true) => upgrade_frames(connection, peer, request),
         (&Method::GET, "/rpc", true) => upgrade_rpc(connection, peer, request),
-        (&Method::GET, "/", false) => text(StatusCode::OK, "A gateway is running here.\n"),
+        (&Method::GET, "/", false) if connection.core.pages.is_none() => {
+            text(StatusCode::OK, "A gateway is running here.\n")
+        }
         (&Method::GET, "/healthz", false) => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz", false) => ready(&connection.core).await,
         (&Method::GET, "/metrics", false) => metrics(connection, &peer, &request),
         (&Method::POST, "/rpc", false) => rpc(connection, peer, request).await,
+        (&Method::GET, path, false) if guard::is_page(path) => {
+            page(&connection.core, &request).await
+        }
         (_, "/" | "/rpc" | "/healthz" | "/readyz" | "/metrics", _) => {
             let refusal = Refusal::new(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -177,12 +182,36 @@ async fn route(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
             );
             refused(&refusal)
         }
-        _ => refused(&Refusal::new(
-            StatusCode::NOT_FOUND,
-            Code::NotFound,
-            "no such page",
-        )),
+        _ => no_page(),
     }
+}
+
+fn no_page() -> Answer {
+    let message = "no such page";
+    refused(&Refusal::new(
+        StatusCode::NOT_FOUND,
+        Code::NotFound,
+        message,
+    ))
+}
+
+/// A page of the Control UI, if one is served.
+async fn page(core: &Core, request: &Request<Incoming>) -> Answer {
+    let Some(pages) = &core.pages else {
+        return no_page();
+    };
+    let Some(page) = pages.get(request.uri().path(), request.headers()).await else {
+        return no_page();
+    };
+    let mut answer = Response::new(Full::new(page.bytes));
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(page.kind));
+    headers.insert(header::CONTENT_SECURITY_POLICY, page.policy);
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+    answer
 }
 
 async fn ready(core: &Core) -> Answer {

@@ -5,6 +5,7 @@
 mod abuse;
 mod frames;
 mod guards;
+mod pages;
 mod rpc;
 mod sockets;
 mod world;

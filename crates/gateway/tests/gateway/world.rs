@@ -27,6 +27,7 @@ use adjutant_gateway::{Config, Deps, Gateway, Listeners};
 use adjutant_ports::bus::{Bus, Pulse, PulseKind};
 use adjutant_ports::clock::{Clock, Entropy};
 use adjutant_ports::config::{ConfigChange, ConfigDoor, ConfigFault, Explained};
+use adjutant_ports::files::FileScope;
 use adjutant_ports::provider::{
     ModelAsk, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route,
 };
@@ -224,6 +225,14 @@ impl World {
                 budget: agent.budget,
             }),
             workspaces: dir.path().join("workspaces"),
+            control_ui: config.control_ui.dir.clone().map(|workspace| {
+                let scope = FileScope {
+                    workspace,
+                    allowed_dirs: Vec::new(),
+                    denied: Vec::new(),
+                };
+                adjutant_sandbox::paths::open(&scope).unwrap()
+            }),
             version: "0.0.0-test".to_owned(),
         };
         let listeners = Listeners::bind(&config, dir.path()).await.unwrap();
