@@ -122,6 +122,9 @@ impl Running {
                 .map_err(|e| Failure::io(PidFile::path(home).display(), &e))?;
         }
         tracing::info!(%address, workers = shape.workers, "ready");
+        if shape.announced {
+            tasks.spawn(settle_down(stop.clone()));
+        }
         let announced = shape.announced;
         Ok(Self {
             stop,
@@ -220,5 +223,19 @@ fn token(home: &Path, entropy: &dyn Entropy) -> Result<Token, Failure> {
     match std::env::var("ADJUTANT_GATEWAY_TOKEN") {
         Ok(text) => Token::parse(&text).map_err(|e| weak(&e)),
         Err(_) => Token::load_or_create(&home.join("token"), entropy).map_err(|e| weak(&e)),
+    }
+}
+
+/// After the start has ended, its code is not needed any more.
+async fn settle_down(stop: CancellationToken) {
+    const AFTER_START: std::time::Duration = std::time::Duration::from_secs(3);
+    let rest = stop.run_until_cancelled(tokio::time::sleep(AFTER_START));
+    if rest.await.is_none() {
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    match adjutant_sandbox::give_back_code() {
+        Ok(n_bytes) => tracing::debug!(n_bytes, "gave back the code of the start"),
+        Err(error) => tracing::debug!(%error, "could not give back the code of the start"),
     }
 }

@@ -17,6 +17,8 @@ mod bubblewrap;
 #[cfg(target_os = "linux")]
 mod ceilings;
 #[cfg(target_os = "linux")]
+mod footprint;
+#[cfg(target_os = "linux")]
 mod request;
 #[cfg(target_os = "linux")]
 mod resident;
@@ -35,6 +37,8 @@ pub use config::{Config, Driver, Finding};
 pub use driver::best;
 pub use egress::{EgressBroker, Resolve, SystemResolver, is_global};
 pub use environment::check as check_variables;
+#[cfg(target_os = "linux")]
+pub use footprint::give_back_code;
 pub use nothing::NoWalls;
 #[cfg(target_os = "linux")]
 pub use verify::{EscapeTrial, Verdict, verify};

@@ -89,7 +89,7 @@ pub(crate) async fn serve_frames(
     let mut ws = open(upgraded, meter.clone()).await;
     let evicted = connection.evicted.clone();
     let shaken = tokio::select! {
-        shaken = handshake::run(&connection, &peer, origin, &mut ws, &meter) => shaken,
+        shaken = Box::pin(handshake::run(&connection, &peer, origin, &mut ws, &meter)) => shaken,
         () = evicted.cancelled() => return,
         () = connection.core.stop.cancelled() => Err(Farewell::new(1012, "service restart")),
     };
@@ -152,7 +152,7 @@ async fn exchange(link: &Arc<Link>, ws: &mut Ws, queue: &mut Queue) -> Option<Fa
     loop {
         tokio::select! {
             () = outbox.cut_off() => return Some(outbox.farewell()),
-            () = link.core.stop.cancelled() => return Some(last_words(link, ws, queue).await),
+            () = link.core.stop.cancelled() => return Some(Box::pin(last_words(link, ws, queue)).await),
             out = queue.next() => {
                 let out = out?;
                 tokio::select! {
@@ -231,7 +231,14 @@ fn farewell_to(error: &Error) -> Option<Farewell> {
 
 /// Says goodbye and reads on for a moment: closing with unread input would reset the connection, and the client would
 /// never see why.
+///
+/// A task is as large as the largest thing it waits for, and most connections wait for their client for hours: what happens
+/// once in the life of a connection is therefore boxed.
 async fn close(ws: &mut Ws, meter: &Meter, farewell: &Farewell) {
+    Box::pin(say_goodbye(ws, meter, farewell)).await;
+}
+
+async fn say_goodbye(ws: &mut Ws, meter: &Meter, farewell: &Farewell) {
     let frame = CloseFrame {
         code: CloseCode::from(farewell.code),
         reason: farewell.reason.as_str().into(),
