@@ -15,10 +15,16 @@ struct Migration {
 }
 
 /// All of them; the number is the place, from 1. Never edit one that was released.
-const MIGRATIONS: &[Migration] = &[Migration {
-    name: "0001_start",
-    sql: include_str!("../migrations/0001_start.sqlite.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "0001_start",
+        sql: include_str!("../migrations/0001_start.sqlite.sql"),
+    },
+    Migration {
+        name: "0002_devices",
+        sql: include_str!("../migrations/0002_devices.sqlite.sql"),
+    },
+];
 
 const TABLE: &str = "
 create table if not exists migrations (
