@@ -198,6 +198,13 @@ impl Scopes {
         Self::of(&scopes)
     }
 
+    /// The part of `asked` that this set covers.
+    #[must_use]
+    pub fn narrowed_to_set(self, asked: Self) -> Self {
+        let asked: Vec<Scope> = asked.iter().collect();
+        self.narrowed_to(&asked)
+    }
+
     /// The words of the set, in a fixed order.
     #[must_use]
     pub fn words(self) -> Vec<&'static str> {

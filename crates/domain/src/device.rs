@@ -51,6 +51,16 @@ const HARMLESS_COMMANDS: [&str; 4] = [
 ];
 
 impl NodeClaims {
+    /// What is kept of it when the node is approved.
+    #[must_use]
+    pub fn for_record(&self) -> Self {
+        Self {
+            caps: self.caps.clone(),
+            commands: self.commands.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing in it needs a person's eyes first: everything else counts as shell, camera, screen or location.
     #[must_use]
     pub fn are_harmless(&self) -> bool {
@@ -265,6 +275,19 @@ impl Device {
             created_at,
             approved_at: grant.at,
             last_seen_at,
+        }
+    }
+
+    /// Gives a token for a role that was granted. One that the device may still hold stays, and covers more: a device that
+    /// has nothing but its token would be locked out by the very approval.
+    pub fn grant_token(&mut self, new: NewToken, via: ApprovedVia, at: Timestamp) {
+        let valid = |token: &&mut DeviceToken| token.role == new.role && token.revoked_at.is_none();
+        match self.tokens.iter_mut().find(valid) {
+            Some(token) => {
+                token.scopes = token.scopes.with(new.scopes);
+                token.via = via;
+            }
+            None => self.set_token(new, Some(via), at),
         }
     }
 

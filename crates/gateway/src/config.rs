@@ -23,6 +23,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// How fast work may be asked for.
     pub rate: RateConfig,
+    /// How devices are let in.
+    pub pairing: PairingConfig,
     /// Between two `tick` events, 1s to 5m.
     #[schemars(with = "String")]
     pub tick_interval: Span,
@@ -53,12 +55,30 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             rate: RateConfig::default(),
+            pairing: PairingConfig::default(),
             tick_interval: Span::from_secs(30),
             handshake_timeout: Span::from_secs(5),
             connections_max: 1_024,
             unauthenticated_max: 64,
             unauthenticated_per_source_max: 8,
             session_expiry: None,
+        }
+    }
+}
+
+/// How devices are let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PairingConfig {
+    /// Whether an operator's device on this machine that holds the gateway token is let in without a question. Never holds
+    /// for nodes that offer a shell, a camera, a screen or a location, nor for what was revoked. Needs a restart.
+    pub local_auto_approve: bool,
+}
+
+impl Default for PairingConfig {
+    fn default() -> Self {
+        Self {
+            local_auto_approve: true,
         }
     }
 }

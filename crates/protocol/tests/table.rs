@@ -2,18 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use adjutant_protocol::{Access, Kind, Reply, schema, specs};
+use adjutant_protocol::{Kind, Reply, schema, specs};
 use serde_json::Value;
 
 #[test]
 fn the_table_is_what_it_was() {
     let mut table = String::new();
     for spec in specs() {
-        let Access::Operator(scope) = spec.access;
         let line = format!(
             "{:24} {:18} {:?} {:?} {:?}\n",
             spec.name,
-            scope.word(),
+            spec.access.word(),
             spec.kind,
             spec.order,
             spec.reply

@@ -5,6 +5,7 @@ mod guard;
 mod http;
 mod listen;
 mod meter;
+mod replay;
 mod throttle;
 
 pub(crate) use admission::Admission;
@@ -13,4 +14,5 @@ pub(crate) use http::{Connection, principal, serve_connection};
 pub use listen::{ListenError, Listeners, SOCKET_FILE};
 pub(crate) use listen::{Stream, accept};
 pub(crate) use meter::{Meter, Metered};
+pub(crate) use replay::Signatures;
 pub(crate) use throttle::{Class, Throttle};

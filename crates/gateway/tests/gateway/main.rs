@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod abuse;
+mod devices;
 mod frames;
 mod guards;
+mod key;
 mod rpc;
 mod sockets;
 mod world;

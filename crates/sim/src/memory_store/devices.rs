@@ -47,7 +47,7 @@ impl Inner {
         }
         let mut device = Device::admitted(before, ask, grant);
         for token in tokens {
-            device.set_token(token, Some(grant.via), grant.at);
+            device.grant_token(token, grant.via, grant.at);
         }
         let detail = json!({ "roles": grant.roles, "scopes": grant.scopes });
         self.note(

@@ -184,7 +184,7 @@ pub(crate) fn admit(
     }
     let mut device = Device::admitted(before, ask, grant);
     for token in tokens {
-        device.set_token(token, Some(grant.via), grant.at);
+        device.grant_token(token, grant.via, grant.at);
     }
     let detail = object!({
         "roles": grant.roles, "scopes": grant.scopes, "platform": ask.platform, "clientId": ask.client_id,
