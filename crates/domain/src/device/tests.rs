@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::access::Scope;
 
+type Change = fn(&mut PairingAsk);
+
 fn id(n: u8) -> DeviceId {
     DeviceId::parse(format!("{n:02x}").repeat(32)).unwrap()
 }
@@ -67,7 +69,7 @@ fn changed_key_platform_role_and_scopes_each_need_a_new_decision() {
     // covers: S13
     let was = ask(Role::Operator, Scopes::of(&[Scope::Read]), &[]);
     let known = device(&was, ApprovedVia::Operator);
-    let needs = |change: fn(&mut PairingAsk)| {
+    let needs = |change: Change| {
         let mut now = was.clone();
         change(&mut now);
         standing(Some(&known), &now)
@@ -77,7 +79,7 @@ fn changed_key_platform_role_and_scopes_each_need_a_new_decision() {
         needs(|a| a.platform = "Linux 6.1".to_owned()),
         Standing::Paired
     );
-    let cases: [(fn(&mut PairingAsk), PairingReason); 5] = [
+    let cases: [(Change, PairingReason); 5] = [
         (
             |a| a.public_key = "other".to_owned(),
             PairingReason::NotPaired,

@@ -81,7 +81,7 @@ async fn whoever_is_not_plainly_the_owner_on_this_machine_must_be_approved() {
     let world = world().await;
     let own = format!("http://{}", world.address);
     let cases: [(&str, Ask); 4] = [
-        ("from afar", Ask::operator(&[READ]).from_afar("192.0.2.7")),
+        ("from afar", Ask::operator(&[READ]).afar("192.0.2.7")),
         (
             "a command from a page",
             Ask {
@@ -150,7 +150,7 @@ async fn a_request_is_told_in_the_words_of_each_version_and_stays_the_same() {
     // From now on its own token is enough, wherever it comes from.
     let own = ask
         .with(json!({ "deviceToken": token_of(&hello) }))
-        .from_afar("192.0.2.7");
+        .afar("192.0.2.7");
     world.device(&key, &own).await.hello();
 }
 
@@ -212,8 +212,8 @@ async fn a_signature_without_a_nonce_is_believed_once_and_on_this_machine_only()
     client.next().await;
     let again = world.connect_with(client, frame).await;
     assert_eq!(again.detail(), "DEVICE_AUTH_NONCE_REQUIRED");
-    let afar = world.device(&key, &ask.from_afar("192.0.2.7")).await;
-    assert_eq!(afar.detail(), "DEVICE_AUTH_NONCE_REQUIRED");
+    let remote = world.device(&key, &ask.afar("192.0.2.7")).await;
+    assert_eq!(remote.detail(), "DEVICE_AUTH_NONCE_REQUIRED");
 }
 
 #[tokio::test]
@@ -296,7 +296,7 @@ async fn a_flood_of_requests_ends_at_three_per_source_and_the_gateway_stays_well
     let world = world().await;
     let mut codes = Vec::new();
     for n in 0..6 {
-        let ask = Ask::operator(&[READ]).from_afar("192.0.2.7");
+        let ask = Ask::operator(&[READ]).afar("192.0.2.7");
         let error = world
             .device(&Key::new(&format!("d{n}")), &ask)
             .await
@@ -305,7 +305,7 @@ async fn a_flood_of_requests_ends_at_three_per_source_and_the_gateway_stays_well
     }
     assert_eq!(codes[..3], ["PAIRING_REQUIRED"; 3]);
     assert_eq!(codes[3..], ["PAIRING_LIMIT"; 3]);
-    let elsewhere = Ask::operator(&[READ]).from_afar("198.51.100.1");
+    let elsewhere = Ask::operator(&[READ]).afar("198.51.100.1");
     let error = world.device(&Key::new("else"), &elsewhere).await.error();
     assert_eq!(error["details"]["code"], "PAIRING_REQUIRED");
     world

@@ -110,7 +110,7 @@ impl Ask {
     }
 
     /// Through a proxy that is trusted: a peer that is not on this machine.
-    pub(crate) fn from_afar(mut self, address: &str) -> Self {
+    pub(crate) fn afar(mut self, address: &str) -> Self {
         self.headers.push(("x-forwarded-for", address.to_owned()));
         self
     }
