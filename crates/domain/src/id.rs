@@ -154,6 +154,10 @@ id!(
     /// One worker process, new at every start.
     WorkerId, "wrk"
 );
+id!(
+    /// One request of a device to be let in.
+    PairingId, "pair"
+);
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $ok:expr) => {
@@ -256,6 +260,25 @@ name!(
     "1 to 128 printable bytes",
     |text| is_printable(text, 128)
 );
+
+name!(
+    /// The name of a device: the SHA-256 of its public key.
+    DeviceId,
+    "device id",
+    "64 lowercase hex digits",
+    |text| text.len() == 64
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+);
+
+impl DeviceId {
+    /// The first twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
 
 impl OwnerId {
     /// The owner of a fresh installation.

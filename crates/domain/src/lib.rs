@@ -2,9 +2,11 @@
 //!
 //! This crate never learns: I/O, async, the time of day, JSON-RPC, SQL. Begin reading at [`run`].
 
+pub mod access;
 pub mod agent;
 pub mod approval;
 pub mod code;
+pub mod device;
 pub mod event;
 pub mod id;
 pub mod label;
@@ -21,8 +23,8 @@ pub use approval::{Approval, ApprovalState, Choice, Grant, GrantEffect};
 pub use code::{Code, Coded};
 pub use event::{Event, EventKind};
 pub use id::{
-    AgentId, ApprovalId, CallId, ClientKey, EventId, GrantId, IdError, MemoryId, MessageId,
-    OwnerId, ReservationId, RunId, SessionId, SessionKey, ThreadId, WorkerId,
+    AgentId, ApprovalId, CallId, ClientKey, DeviceId, EventId, GrantId, IdError, MemoryId,
+    MessageId, OwnerId, PairingId, ReservationId, RunId, SessionId, SessionKey, ThreadId, WorkerId,
 };
 pub use label::{Label, Origin, Trust};
 pub use memory::{Memory, MemoryKind, MemoryScope};

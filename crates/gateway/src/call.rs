@@ -27,6 +27,11 @@ pub(crate) const CALLS_IN_FLIGHT_MAX: usize = 64;
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Methods whose runs carry the key themselves: the store answers their repeats.
 const KEYED_BY_RUN: [&str; 3] = ["chat.send", "agent", "tools.call"];
+/// Members of answers that are told once and never kept.
+const TOLD_ONCE: [(&str, &str); 2] = [
+    ("device.token.rotate", "token"),
+    ("device.setup.code", "setupCode"),
+];
 /// Methods that may take as long as they take.
 const UNHURRIED: [&str; 2] = ["agent.wait", "verify.run"];
 
@@ -147,7 +152,12 @@ impl Core {
             return raw(&answer);
         }
         let answer = self.run_handler(caller, spec, &params).await?;
-        let value: Value = serde_json::from_str(answer.get()).unwrap_or_default();
+        let mut value: Value = serde_json::from_str(answer.get()).unwrap_or_default();
+        for (_, member) in TOLD_ONCE.iter().filter(|(name, _)| *name == spec.name) {
+            if let Some(members) = value.as_object_mut() {
+                members.remove(*member);
+            }
+        }
         store
             .remember_answer(&caller.owner, spec.name, &key, &digest, &value)
             .await?;
@@ -233,13 +243,22 @@ impl Core {
 
 type Item = (Option<RequestId>, Result<Prepared, Fault>);
 
+/// Whether this role may make this call; what does not exist is for operators to find out.
+pub(crate) fn role_fits(role: Role, method: &str) -> bool {
+    let wanted = adjutant_protocol::find(method).map_or(Role::Operator, |spec| spec.access.role());
+    role == wanted
+}
+
 /// Role and scope come before existence, so that nobody can list what they may not call (S11).
 fn admit(caller: &Caller, method: &str) -> Result<&'static MethodSpec, Fault> {
-    if caller.role != Role::Operator {
-        return Err(Fault::new(Code::InvalidRequest, "unauthorized role: node"));
+    if !role_fits(caller.role, method) {
+        let message = format!("unauthorized role: {}", caller.role);
+        return Err(Fault::new(Code::InvalidRequest, message));
     }
     let spec = adjutant_protocol::find(method);
-    let scope = spec.map_or(Scope::Admin, |spec| spec.access.scope());
+    let Some(scope) = spec.map_or(Some(Scope::Admin), |spec| spec.access.scope()) else {
+        return spec.ok_or_else(|| Fault::unknown_method(method));
+    };
     if !caller.scopes.allow(scope) {
         let details = json!({
             "code": "MISSING_SCOPE", "missingScope": scope.word(), "requiredScopes": [scope.word()],

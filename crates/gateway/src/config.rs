@@ -26,6 +26,8 @@ pub struct Config {
     pub control_ui: ControlUiConfig,
     /// How fast work may be asked for.
     pub rate: RateConfig,
+    /// How devices are let in.
+    pub pairing: PairingConfig,
     /// Between two `tick` events, 1s to 5m.
     #[schemars(with = "String")]
     pub tick_interval: Span,
@@ -57,6 +59,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             control_ui: ControlUiConfig::default(),
             rate: RateConfig::default(),
+            pairing: PairingConfig::default(),
             tick_interval: Span::from_secs(30),
             handshake_timeout: Span::from_secs(5),
             connections_max: 1_024,
@@ -75,6 +78,23 @@ pub struct ControlUiConfig {
     /// when absent. Whoever reaches the port can read what is in it, without a token. Needs a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+}
+
+/// How devices are let in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PairingConfig {
+    /// Whether an operator's device on this machine that holds the gateway token is let in without a question. Never holds
+    /// for nodes that offer a shell, a camera, a screen or a location, nor for what was revoked. Needs a restart.
+    pub local_auto_approve: bool,
+}
+
+impl Default for PairingConfig {
+    fn default() -> Self {
+        Self {
+            local_auto_approve: true,
+        }
+    }
 }
 
 /// How fast work may be asked for: `chat.send`, `agent` and `tools.call` together, per owner.

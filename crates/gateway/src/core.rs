@@ -17,7 +17,7 @@ use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 
 use crate::config::Config;
-use crate::edge::{Pages, Throttle};
+use crate::edge::{Pages, Signatures, Throttle};
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::snapshot::Snapshots;
@@ -70,6 +70,9 @@ pub(crate) struct Core {
     pub(crate) snapshots: Snapshots,
     pub(crate) throttle: Throttle,
     pub(crate) pages: Option<Arc<Pages>>,
+    pub(crate) signatures: Signatures,
+    revocations: AtomicU64,
+    port: u16,
     pub(crate) connections: Arc<AtomicU64>,
     pub(crate) stop: CancellationToken,
     next_connection: AtomicU64,
@@ -77,7 +80,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(deps: Deps, config: Config, stop: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(deps: Deps, config: Config, port: u16, stop: CancellationToken) -> Arc<Self> {
         Arc::new_cyclic(|myself| Self {
             myself: Weak::clone(myself),
             started_at: deps.clock.now(),
@@ -91,6 +94,9 @@ impl Core {
                 .control_ui
                 .clone()
                 .map(|files| Arc::new(Pages::new(files, deps.default_agent.as_str()))),
+            signatures: Signatures::default(),
+            revocations: AtomicU64::new(0),
+            port,
             connections: Arc::default(),
             stop,
             next_connection: AtomicU64::new(1),
@@ -102,6 +108,11 @@ impl Core {
     /// This core, for tasks that outlive a call.
     pub(crate) fn shared(&self) -> Option<Arc<Self>> {
         self.myself.upgrade()
+    }
+
+    /// The TCP port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn owner(&self) -> &OwnerId {
@@ -118,6 +129,16 @@ impl Core {
 
     pub(crate) fn next_connection(&self) -> u64 {
         self.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// How often a device's credential was taken away since the start.
+    pub(crate) fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    /// Notes that a device's credential was taken away: connections that are being made look again.
+    pub(crate) fn note_revocation(&self) {
+        self.revocations.fetch_add(1, Ordering::SeqCst);
     }
 
     /// A random text of 128 bits, as a UUID looks.

@@ -66,7 +66,8 @@ impl Gateway {
         if let Some(finding) = self.config.check().into_iter().next() {
             return Err(finding.into());
         }
-        let core = Core::new(self.deps, self.config, stop);
+        let port = listeners.address().port();
+        let core = Core::new(self.deps, self.config, port, stop);
         let tasks = TaskTracker::new();
         // Watch first, then read: what is committed in between is heard twice and told once.
         let watch = core.deps.bus.watch(Topics::Surfaces);

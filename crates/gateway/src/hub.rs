@@ -14,13 +14,13 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use adjutant_domain::event::{Event, EventKind};
-use adjutant_domain::id::{MessageId, RunId};
+use adjutant_domain::id::{DeviceId, MessageId, RunId};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::{Pulse, PulseKind};
 use adjutant_protocol::frames::{ClientInfo, ClientMode};
 use adjutant_protocol::methods::system::{DeltaKind, Presence, WireDelta, WireEvent};
 use adjutant_protocol::{
-    Audience, Codec as _, EventType, Frames, JsonRpc, Loss, Outbound, Scope, Scopes,
+    Audience, Caller, Codec as _, EventType, Frames, JsonRpc, Loss, Outbound, Role, Scope, Scopes,
 };
 
 use crate::socket::OutboxDrop as Drop;
@@ -63,12 +63,20 @@ struct Subscriber {
     outbox: Arc<Outbox>,
     format: Format,
     scopes: Scopes,
+    device: Option<(DeviceId, Role)>,
     wanted: Wanted,
     /// Whether older events are being sent; newer ones come from the feed then, too.
     catching_up: Option<u64>,
     /// Everything up to here was handed over: the feed may be ahead of what was told.
     sent: u64,
     seq: u64,
+}
+
+/// Who has come in.
+pub(crate) struct Newcomer<'a> {
+    pub(crate) client: &'a ClientInfo,
+    pub(crate) caller: &'a Caller,
+    pub(crate) at: Timestamp,
 }
 
 impl Subscriber {
@@ -83,6 +91,33 @@ impl Subscriber {
             Audience::Operators(scope) => self.scopes.allow(scope),
             Audience::OneSocket => false,
         }
+    }
+
+    /// Says something that is not part of the feed.
+    fn say(
+        &mut self,
+        name: &'static str,
+        payload: &RawValue,
+        state_version: Option<(u64, u64)>,
+        drop_it: Drop,
+    ) {
+        let mut out = Outbound::Event {
+            name,
+            payload,
+            seq: None,
+            state_version,
+        };
+        let text = match self.format {
+            Format::JsonRpc => JsonRpc.encode(out),
+            Format::Frames { codec, .. } => {
+                self.seq += 1;
+                if let Outbound::Event { seq, .. } = &mut out {
+                    *seq = Some(self.seq);
+                }
+                codec.encode(out)
+            }
+        };
+        self.outbox.event(text.into(), drop_it);
     }
 
     fn wants(&self, session: Option<&str>) -> bool {
@@ -132,11 +167,13 @@ impl Hub {
     }
 
     /// Begins to tell a client everything its scopes allow.
-    pub(crate) fn subscribe(&self, id: u64, outbox: Arc<Outbox>, format: Format, scopes: Scopes) {
+    pub(crate) fn subscribe(&self, id: u64, outbox: Arc<Outbox>, format: Format, caller: &Caller) {
+        let scopes = caller.scopes;
         let subscriber = Subscriber {
             outbox,
             format,
             scopes,
+            device: caller.device.clone().map(|device| (device, caller.role)),
             wanted: Wanted::All,
             catching_up: None,
             sent: 0,
@@ -153,35 +190,64 @@ impl Hub {
         }
     }
 
-    /// Lists a surface among those present. Commands that come and go are not listed.
-    pub(crate) fn welcome(&self, id: u64, client: &ClientInfo, scopes: Scopes, now: Timestamp) {
-        if matches!(
+    /// Lists a surface or a node among those present. Commands that come and go are not listed.
+    pub(crate) fn welcome(&self, id: u64, newcomer: &Newcomer<'_>) {
+        let Newcomer { client, caller, at } = *newcomer;
+        let passing = matches!(
             client.mode,
             ClientMode::Cli | ClientMode::Probe | ClientMode::Backend
-        ) {
+        );
+        if passing {
             return;
         }
+        let host = client.display_name.as_ref().unwrap_or(&client.id);
+        let words = caller.scopes.words();
         let presence = Presence {
-            ts: now,
-            host: Some(
-                client
-                    .display_name
-                    .clone()
-                    .unwrap_or_else(|| client.id.clone()),
-            ),
+            ts: at,
+            host: Some(host.clone()),
             version: Some(client.version.clone()),
             platform: Some(client.platform.clone()),
             device_family: client.device_family.clone(),
             mode: Some(client.mode.word().to_owned()),
             reason: Some("connect".to_owned()),
+            text: Some(format!("{host} · mode {}", client.mode.word())),
+            device_id: caller.device.as_ref().map(ToString::to_string),
             instance_id: client.instance_id.clone(),
-            roles: Some(vec!["operator".to_owned()]),
-            scopes: Some(scopes.words().into_iter().map(str::to_owned).collect()),
-            ..Presence::default()
+            roles: Some(vec![caller.role.word().to_owned()]),
+            scopes: (caller.role == Role::Operator)
+                .then(|| words.into_iter().map(str::to_owned).collect()),
         };
         let mut state = self.lock();
         state.present.insert(id, presence);
         state.presence_version += 1;
+    }
+
+    /// Ends every connection of a device, in one role or in all.
+    pub(crate) fn cut_device(&self, device: &DeviceId, role: Option<Role>, farewell: &Farewell) {
+        for subscriber in self.lock().subscribers.values() {
+            let meant = subscriber.device.as_ref().is_some_and(|(id, as_role)| {
+                id == device && role.is_none_or(|role| role == *as_role)
+            });
+            if meant {
+                subscriber.outbox.cut(farewell.clone());
+            }
+        }
+    }
+
+    /// The devices that are connected, with their roles.
+    pub(crate) fn connected_devices(&self) -> BTreeSet<(DeviceId, Role)> {
+        let state = self.lock();
+        let devices = state.subscribers.values().filter_map(|s| s.device.clone());
+        devices.collect()
+    }
+
+    /// Tells whoever holds this scope, in either format.
+    pub(crate) fn tell_holders(&self, scope: Scope, name: &'static str, payload: &RawValue) {
+        let mut state = self.lock();
+        let holders = state.subscribers.values_mut();
+        for subscriber in holders.filter(|s| s.scopes.allow(scope)) {
+            subscriber.say(name, payload, None, Drop::WhenFull);
+        }
     }
 
     pub(crate) fn present(&self) -> Vec<Presence> {
@@ -516,6 +582,19 @@ fn notification<T: serde::Serialize>(name: &str, params: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adjutant_protocol::Surface;
+
+    fn caller(scopes: Scopes) -> Caller {
+        Caller {
+            owner: adjutant_domain::id::OwnerId::local(),
+            principal: "token".to_owned(),
+            device: None,
+            role: Role::Operator,
+            scopes,
+            surface: Surface::JsonRpcSocket,
+            connection: 1,
+        }
+    }
 
     #[test]
     fn a_silent_client_is_asked_and_then_cut_within_half_a_minute() {
@@ -523,7 +602,12 @@ mod tests {
         let hub = Hub::default();
         let (outbox, mut queue) = Outbox::new(Duration::ZERO);
         let outbox = Arc::new(outbox);
-        hub.subscribe(1, Arc::clone(&outbox), Format::JsonRpc, Scopes::ALL);
+        hub.subscribe(
+            1,
+            Arc::clone(&outbox),
+            Format::JsonRpc,
+            &caller(Scopes::ALL),
+        );
         hub.check_silence(Duration::from_secs(11));
         assert!(queue.try_next().is_none());
         hub.check_silence(Duration::from_secs(13));
@@ -541,7 +625,7 @@ mod tests {
         let hub = Hub::default();
         let (outbox, mut queue) = Outbox::new(Duration::ZERO);
         let approvals = Scopes::of(&[Scope::Approvals]);
-        hub.subscribe(1, Arc::new(outbox), Format::JsonRpc, approvals);
+        hub.subscribe(1, Arc::new(outbox), Format::JsonRpc, &caller(approvals));
         let event = Event {
             cursor: 1,
             owner: adjutant_domain::id::OwnerId::local(),

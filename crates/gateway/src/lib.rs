@@ -7,6 +7,7 @@
 mod call;
 mod config;
 mod core;
+mod devices;
 mod edge;
 mod gateway;
 mod hub;
@@ -17,7 +18,7 @@ mod socket;
 mod waits;
 mod wire;
 
-pub use config::{Config, Finding, RateConfig};
+pub use config::{Config, Finding, PairingConfig, RateConfig};
 pub use core::{Deps, LimitsOf};
 pub use edge::{ListenError, Listeners, SOCKET_FILE};
 pub use gateway::{Gateway, GatewayError};

@@ -3,6 +3,8 @@
 //! Stores take no time from callers, they are built with a clock. Safety never rests on clocks, only on fences.
 //! "Accepted" means flushed: a positive answer of a durable method has survived power loss (R1).
 
+mod devices;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ use adjutant_domain::run::{Entry, Fence, Limits, Logged, Run, RunStatus, Seq, Si
 use adjutant_domain::session::{Session, Thread};
 use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolSpec;
+
+pub use devices::{Approver, Asked, DeviceStore, SETUP_CODES_MAX, Seen, TokenChange};
 
 /// What went wrong with the store, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -697,6 +701,7 @@ pub trait Store:
     + MemoryStore
     + EventStore
     + AuditStore
+    + DeviceStore
 {
 }
 
@@ -710,6 +715,7 @@ impl<T> Store for T where
         + MemoryStore
         + EventStore
         + AuditStore
+        + DeviceStore
 {
 }
 

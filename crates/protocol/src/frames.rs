@@ -339,13 +339,53 @@ pub struct HelloSessionDefaults {
 }
 
 /// What the client may do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HelloAuth {
     /// Its role.
     pub role: String,
     /// Its scopes.
     pub scopes: Vec<String>,
+    /// The device's token for this role; without a device there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_token: Option<String>,
+    /// Since when that token is the one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at_ms: Option<Timestamp>,
+    /// Tokens for further roles that a setup code gave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub device_tokens: Vec<HelloDeviceToken>,
+}
+
+/// A token for another role of the same device.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HelloDeviceToken {
+    /// The token.
+    pub device_token: String,
+    /// Its role.
+    pub role: String,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// Since when it is the one.
+    pub issued_at_ms: Timestamp,
+}
+
+impl std::fmt::Debug for HelloDeviceToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HelloDeviceToken")
+            .field("role", &self.role)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for HelloAuth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HelloAuth")
+            .field("role", &self.role)
+            .field("scopes", &self.scopes)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Bounds.

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::{Caller, Scope};
+use crate::access::{Caller, Role, Scope};
 use crate::fault::Fault;
 
 /// Who may call.
@@ -14,14 +14,35 @@ use crate::fault::Fault;
 pub enum Access {
     /// Operators with this scope.
     Operator(Scope),
+    /// Nodes, and nobody else.
+    Node,
 }
 
 impl Access {
-    /// The scope that is asked for.
+    /// The role that may call.
     #[must_use]
-    pub const fn scope(self) -> Scope {
+    pub const fn role(self) -> Role {
         match self {
-            Self::Operator(scope) => scope,
+            Self::Operator(_) => Role::Operator,
+            Self::Node => Role::Node,
+        }
+    }
+
+    /// The scope that is asked for, of operators.
+    #[must_use]
+    pub const fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Operator(scope) => Some(scope),
+            Self::Node => None,
+        }
+    }
+
+    /// The scope, or `node`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Operator(scope) => scope.word(),
+            Self::Node => "node",
         }
     }
 }
@@ -108,6 +129,18 @@ pub trait Handle<M: Method>: Send + Sync {
     ) -> impl Future<Output = Result<M::Result, Fault>> + Send;
 }
 
+/// `Node`, or the scope that operators need.
+macro_rules! access {
+    (Node) => {
+        $crate::method::Access::Node
+    };
+    ($scope:ident) => {
+        $crate::method::Access::Operator($crate::access::Scope::$scope)
+    };
+}
+
+pub(crate) use access;
+
 macro_rules! methods {
     ($(
         $(#[doc = $doc:literal])*
@@ -131,7 +164,7 @@ macro_rules! methods {
             $crate::method::MethodSpec {
                 name: $name,
                 docs: &[ $( $doc ),* ],
-                access: $crate::method::Access::Operator($crate::access::Scope::$scope),
+                access: $crate::method::access!($scope),
                 kind: $crate::method::Kind::$kind,
                 order: $order,
                 reply: $crate::method::Reply::$reply,

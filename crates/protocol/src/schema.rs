@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::fault::{CODES, Retry, wire};
 use crate::frames::{ConnectParams, Protocol};
-use crate::method::{Kind, MethodSpec, Order, Reply};
+use crate::method::{Access, Kind, MethodSpec, Order, Reply};
 use crate::methods::NAMESPACES;
 use crate::methods::system::{WireDelta, WireEvent};
 use crate::specs;
@@ -64,7 +64,7 @@ fn openrpc_method(spec: &MethodSpec, generator: &mut SchemaGenerator) -> Value {
         "paramStructure": "by-name",
         "params": params,
         "result": { "name": "result", "schema": result },
-        "x-scope": spec.access.scope().word(),
+        "x-scope": spec.access.word(),
         "x-kind": kind_word(spec.kind),
         "x-order": order_word(spec.order),
         "x-reply": reply_word(spec.reply),
@@ -81,7 +81,7 @@ pub fn schema() -> Value {
             "summary": spec.summary(),
             "params": (spec.params)(&mut generator).to_value(),
             "result": (spec.result)(&mut generator).to_value(),
-            "scope": spec.access.scope().word(),
+            "scope": spec.access.word(),
             "kind": kind_word(spec.kind),
             "order": order_word(spec.order),
             "reply": reply_word(spec.reply),
@@ -159,8 +159,11 @@ fn method_page(spec: &MethodSpec) -> String {
     // Writing to a String cannot fail.
     let _infallible = writeln!(
         page,
-        "Scope `{}`, {}{order}{reply}.",
-        spec.access.scope().word(),
+        "{}, {}{order}{reply}.",
+        match spec.access {
+            Access::Operator(scope) => format!("Scope `{scope}`"),
+            Access::Node => "For nodes only".to_owned(),
+        },
         kind_word(spec.kind)
     );
     let Some(properties) = params.get("properties").and_then(Value::as_object) else {

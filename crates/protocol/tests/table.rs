@@ -9,11 +9,10 @@ use serde_json::Value;
 fn the_table_is_what_it_was() {
     let mut table = String::new();
     for spec in specs() {
-        let Access::Operator(scope) = spec.access;
         let line = format!(
             "{:24} {:18} {:?} {:?} {:?}\n",
             spec.name,
-            scope.word(),
+            spec.access.word(),
             spec.kind,
             spec.order,
             spec.reply

@@ -24,6 +24,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0002_fewer_pages",
         sql: include_str!("../migrations/0002_fewer_pages.sqlite.sql"),
     },
+    Migration {
+        name: "0003_devices",
+        sql: include_str!("../migrations/0003_devices.sqlite.sql"),
+    },
 ];
 
 const TABLE: &str = "

@@ -31,6 +31,12 @@ impl DeviceKey {
         decode(text)?.try_into().ok().map(Self)
     }
 
+    /// Unpadded base64url, however it was spelled.
+    #[must_use]
+    pub fn base64url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
     /// The raw bytes.
     #[must_use]
     pub const fn bytes(&self) -> &[u8; 32] {
@@ -62,6 +68,8 @@ pub fn verify(key: &DeviceKey, message: &[u8], signature: &[u8]) -> bool {
 /// Which line a device signs. The version is not transmitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadVersion {
+    /// Without a nonce: programs of January 2026 that saw no challenge.
+    V1,
     /// With the nonce.
     V2,
     /// With platform and family, too.
@@ -102,11 +110,12 @@ impl DeviceClaim<'_> {
     #[must_use]
     pub fn payload(&self, version: PayloadVersion, nonce: &str) -> String {
         let tag = match version {
+            PayloadVersion::V1 => "v1",
             PayloadVersion::V2 => "v2",
             PayloadVersion::V3 => "v3",
         };
         let line = format!(
-            "{tag}|{}|{}|{}|{}|{}|{}|{}|{nonce}",
+            "{tag}|{}|{}|{}|{}|{}|{}|{}",
             self.id,
             self.client_id,
             self.client_mode,
@@ -116,10 +125,11 @@ impl DeviceClaim<'_> {
             self.token,
         );
         match version {
-            PayloadVersion::V2 => line,
+            PayloadVersion::V1 => line,
+            PayloadVersion::V2 => format!("{line}|{nonce}"),
             PayloadVersion::V3 => {
                 format!(
-                    "{line}|{}|{}",
+                    "{line}|{nonce}|{}|{}",
                     plain(self.platform),
                     plain(self.device_family)
                 )
@@ -183,11 +193,34 @@ impl DeviceFault {
     }
 }
 
+/// Whether a signature without a nonce can be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonceRule {
+    /// Always needed.
+    Required,
+    /// A peer on this machine may leave it out. Whoever allows that must remember the signatures, or they can be replayed.
+    OptionalOnThisMachine,
+}
+
+/// A device that proved its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvenDevice {
+    /// Its key.
+    pub key: DeviceKey,
+    /// Which line it signed.
+    pub version: PayloadVersion,
+}
+
 /// Checks that the device holds its key and signed this socket's nonce just now.
 ///
 /// # Errors
 /// The first [`DeviceFault`], in the order of the protocol.
-pub fn verify_device(claim: &DeviceClaim<'_>, nonce: &str, now_ms: i64) -> Result<(), DeviceFault> {
+pub fn verify_device(
+    claim: &DeviceClaim<'_>,
+    nonce: &str,
+    now_ms: i64,
+    rule: NonceRule,
+) -> Result<ProvenDevice, DeviceFault> {
     let key = DeviceKey::parse(claim.public_key).ok_or(DeviceFault::PublicKey)?;
     if device_id(&key) != claim.id {
         return Err(DeviceFault::Identity);
@@ -195,19 +228,19 @@ pub fn verify_device(claim: &DeviceClaim<'_>, nonce: &str, now_ms: i64) -> Resul
     if now_ms.abs_diff(claim.signed_at) > SIGNATURE_SKEW_MS_MAX {
         return Err(DeviceFault::Stale);
     }
-    match claim.nonce {
+    let versions: &[PayloadVersion] = match claim.nonce {
+        None | Some("") if rule == NonceRule::OptionalOnThisMachine => &[PayloadVersion::V1],
         None | Some("") => return Err(DeviceFault::NonceMissing),
         Some(signed) if signed != nonce => return Err(DeviceFault::Nonce),
-        Some(_) => {}
-    }
+        Some(_) => &[PayloadVersion::V3, PayloadVersion::V2],
+    };
     let signature = decode(claim.signature).ok_or(DeviceFault::Signature)?;
-    let signed = [PayloadVersion::V3, PayloadVersion::V2]
-        .into_iter()
-        .any(|version| verify(&key, claim.payload(version, nonce).as_bytes(), &signature));
-    if signed {
-        Ok(())
-    } else {
-        Err(DeviceFault::Signature)
+    let signed = versions
+        .iter()
+        .find(|&&version| verify(&key, claim.payload(version, nonce).as_bytes(), &signature));
+    match signed {
+        Some(&version) => Ok(ProvenDevice { key, version }),
+        None => Err(DeviceFault::Signature),
     }
 }
 
@@ -218,6 +251,8 @@ mod tests {
     const KEY: &str = "A6EHv_POEL4dcN0Y50vAmWfk1jCbpQ1fHdyGZBJVMbg";
     const ID: &str = "56475aa75463474c0285df5dbf2bcab73da651358839e9b77481b2eab107708c";
     const NONCE: &str = "7b0a2f2e-5f3c-4d5e-9a61-0c8c5c1d2e3f";
+    const V1_SIG: &str =
+        "tZ6vLjwyV17ps1Qm-FGdTeUrtQvE71-bbT9iAYZmxcZAPctaT4lkG0mWW08YqzfNhzfG96gjnFiCTEV8xXXMDA";
     const V2_SIG: &str =
         "qdwO7J_BA9qvcl5vyQY5dSstu2bvE7AT2nVlm6jo3RwJkY5OGijxRdWtQNZkxvivk9-KwV7PjjfyZrM4vIdPDw";
     const V3_SIG: &str =
@@ -247,6 +282,38 @@ mod tests {
         }
     }
 
+    fn checked(
+        claim: &DeviceClaim<'_>,
+        nonce: &str,
+        now_ms: i64,
+    ) -> Result<PayloadVersion, DeviceFault> {
+        verify_device(claim, nonce, now_ms, NonceRule::Required).map(|proven| proven.version)
+    }
+
+    #[test]
+    fn without_a_nonce_only_a_peer_on_this_machine_is_believed() {
+        // covers: D4
+        let scopes = scopes();
+        let v1 = DeviceClaim {
+            nonce: None,
+            ..claim(V1_SIG, &scopes)
+        };
+        let local = |claim: &DeviceClaim<'_>| {
+            verify_device(claim, NONCE, AT, NonceRule::OptionalOnThisMachine).map(|p| p.version)
+        };
+        assert_eq!(local(&v1), Ok(PayloadVersion::V1));
+        assert_eq!(checked(&v1, NONCE, AT), Err(DeviceFault::NonceMissing));
+        // A nonce that is there must be right, and the line with it signed.
+        let nonce = Some(NONCE);
+        let mixed = DeviceClaim { nonce, ..v1 };
+        assert_eq!(local(&mixed), Err(DeviceFault::Signature));
+        let stripped = DeviceClaim {
+            nonce: None,
+            ..claim(V2_SIG, &scopes)
+        };
+        assert_eq!(local(&stripped), Err(DeviceFault::Signature));
+    }
+
     #[test]
     fn the_worked_vectors_of_the_protocol_verify() {
         // covers: D5
@@ -260,10 +327,10 @@ mod tests {
             digest(v2.payload(PayloadVersion::V3, NONCE).as_bytes()),
             "4c22463be0b36469da37cdd033d53346c4b9ec3bd7540e82fce3785a1b8c84bf"
         );
-        assert_eq!(verify_device(&v2, NONCE, AT), Ok(()));
+        assert_eq!(checked(&v2, NONCE, AT), Ok(PayloadVersion::V2));
         assert_eq!(
-            verify_device(&claim(V3_SIG, &scopes), NONCE, AT + 119_000),
-            Ok(())
+            checked(&claim(V3_SIG, &scopes), NONCE, AT + 119_000),
+            Ok(PayloadVersion::V3)
         );
         let node = DeviceClaim {
             client_id: "node-host",
@@ -272,7 +339,7 @@ mod tests {
             token: "",
             ..claim(NODE_SIG, &[])
         };
-        assert_eq!(verify_device(&node, NONCE, AT), Ok(()));
+        assert_eq!(checked(&node, NONCE, AT), Ok(PayloadVersion::V2));
     }
 
     #[test]
@@ -340,16 +407,10 @@ mod tests {
             ),
         ];
         for (claim, fault) in cases {
-            assert_eq!(verify_device(&claim, NONCE, AT), Err(fault));
+            assert_eq!(checked(&claim, NONCE, AT), Err(fault));
         }
-        assert_eq!(
-            verify_device(&good, NONCE, AT + 121_000),
-            Err(DeviceFault::Stale)
-        );
-        assert_eq!(
-            verify_device(&good, NONCE, AT - 121_000),
-            Err(DeviceFault::Stale)
-        );
+        assert_eq!(checked(&good, NONCE, AT + 121_000), Err(DeviceFault::Stale));
+        assert_eq!(checked(&good, NONCE, AT - 121_000), Err(DeviceFault::Stale));
     }
 
     #[test]

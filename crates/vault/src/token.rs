@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroize as _;
 
@@ -17,6 +19,8 @@ use crate::secret::Secret;
 /// Fewest characters of a token.
 pub const TOKEN_CHARS_MIN: usize = 32;
 const TOKEN_CHARS_MAX: usize = 1_024;
+
+type HmacSha256 = Hmac<Sha256>;
 const PLACEHOLDERS: [&str; 10] = [
     "undefined",
     "null",
@@ -185,6 +189,19 @@ impl Token {
         bool::from(self.digest.ct_eq(&offered))
     }
 
+    /// Another secret that only holders of this token can compute: HMAC-SHA-256 over `purpose` and `parts`, each behind
+    /// its length, so that no two lists read the same.
+    #[must_use]
+    pub fn derive(&self, purpose: &str, parts: &[&str]) -> Secret<[u8; 32]> {
+        let mut mac =
+            HmacSha256::new_from_slice(&self.digest).expect("HMAC takes keys of any length");
+        for part in std::iter::once(&purpose).chain(parts) {
+            mac.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            mac.update(part.as_bytes());
+        }
+        Secret::new(mac.finalize().into_bytes().into())
+    }
+
     /// The text, to hand to a client.
     #[must_use]
     pub fn expose(&self) -> &str {
@@ -248,6 +265,23 @@ mod tests {
         assert!(a.matches(a.expose()) && !a.matches(b.expose()) && !a.matches(""));
         assert!(Token::parse(a.expose()).is_ok());
         assert!(!format!("{a:?}").contains(a.expose()));
+    }
+
+    #[test]
+    fn what_is_derived_depends_on_the_token_the_purpose_and_every_part() {
+        let entropy = Counting(AtomicU64::new(0));
+        let (a, b) = (Token::issue(&entropy), Token::issue(&entropy));
+        let of = |token: &Token, purpose, parts: &[&str]| *token.derive(purpose, parts).expose();
+        let first = of(&a, "p", &["xy", "z"]);
+        assert_eq!(first, of(&a, "p", &["xy", "z"]));
+        for other in [
+            of(&b, "p", &["xy", "z"]),
+            of(&a, "q", &["xy", "z"]),
+            of(&a, "p", &["x", "yz"]),
+            of(&a, "p", &["xyz"]),
+        ] {
+            assert_ne!(first, other);
+        }
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) struct Peer {
     pub(crate) source: Source,
     /// The address that failed credentials count against: a proxy's client, where the proxy is trusted.
     pub(crate) counted: Option<IpAddr>,
-    /// Whether it is on this machine, not behind a proxy.
+    /// Whether it is on this machine, not behind a proxy, and called the gateway by a name of this machine.
     pub(crate) local: bool,
 }
 
@@ -71,16 +71,19 @@ pub(crate) fn check(
     source: Source,
     parts: &Parts,
 ) -> Result<Peer, Refusal> {
-    if let Source::Tcp(_) = source {
-        check_host(config, parts)?;
-    }
-    let peer = check_forwarding(config, source, &parts.headers)?;
+    let near = match source {
+        Source::Tcp(_) => check_host(config, parts)?,
+        Source::Socket => true,
+    };
+    let mut peer = check_forwarding(config, source, &parts.headers)?;
+    peer.local &= near;
     check_address(token, parts)?;
     check_origin(config, port, parts)?;
     Ok(peer)
 }
 
-fn check_host(config: &Config, parts: &Parts) -> Result<(), Refusal> {
+/// Whether the name is one of this machine's own.
+fn check_host(config: &Config, parts: &Parts) -> Result<bool, Refusal> {
     let refuse = || {
         let message = "this gateway does not answer to that host name";
         Err(Refusal::new(
@@ -102,15 +105,15 @@ fn check_host(config: &Config, parts: &Parts) -> Result<(), Refusal> {
     {
         return refuse();
     }
-    let known = name == "localhost"
-        || name
-            .parse::<IpAddr>()
-            .is_ok_and(|ip| ip.is_loopback() || ip == config.bind)
+    let address = name.parse::<IpAddr>();
+    let near = name == "localhost" || address.as_ref().is_ok_and(IpAddr::is_loopback);
+    let known = near
+        || address.is_ok_and(|ip| ip == config.bind)
         || config
             .allowed_hosts
             .iter()
             .any(|allowed| allowed.eq_ignore_ascii_case(&name));
-    if known { Ok(()) } else { refuse() }
+    if known { Ok(near) } else { refuse() }
 }
 
 /// The name without port, brackets and final dot, in lower case.

@@ -287,6 +287,7 @@ fn operator(connection: &Connection, peer: &Peer, surface: Surface) -> Caller {
     Caller {
         owner: connection.core.owner().clone(),
         principal: principal(peer).to_owned(),
+        device: None,
         role: Role::Operator,
         scopes: Scopes::ALL,
         surface,
@@ -327,9 +328,12 @@ fn upgrade_rpc(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
 
 fn upgrade_frames(connection: &Arc<Connection>, peer: Peer, request: Request<Incoming>) -> Answer {
     let kept = Arc::clone(connection);
-    let origin = request.headers().contains_key(header::ORIGIN);
+    let browser = socket::Browser {
+        origin: request.headers().contains_key(header::ORIGIN),
+        cookie: request.headers().contains_key(header::COOKIE),
+    };
     switch(request, move |upgraded| {
-        socket::serve_frames(kept, peer, origin, upgraded)
+        socket::serve_frames(kept, peer, browser, upgraded)
     })
 }
 

@@ -6,6 +6,7 @@ mod http;
 mod listen;
 mod meter;
 mod pages;
+mod replay;
 mod throttle;
 
 pub(crate) use admission::Admission;
@@ -15,4 +16,5 @@ pub use listen::{ListenError, Listeners, SOCKET_FILE};
 pub(crate) use listen::{Stream, accept};
 pub(crate) use meter::{Meter, Metered};
 pub(crate) use pages::Pages;
+pub(crate) use replay::Signatures;
 pub(crate) use throttle::{Class, Throttle};

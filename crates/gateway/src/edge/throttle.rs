@@ -17,10 +17,14 @@ const SOURCES_MAX: usize = 4_096;
 /// What kind of credential was wrong. One class however the field is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
-    /// The shared token: bearer header, `auth.token`, `auth.password`, `auth.deviceToken`.
+    /// Whatever was compared with the shared token: bearer header, `auth.token`, `auth.password`, `auth.deviceToken`.
     Shared,
     /// A device signature.
     Device,
+    /// Whatever was compared with the token of a device that had proved its key.
+    DeviceToken,
+    /// A setup code.
+    Setup,
 }
 
 #[derive(Debug, Clone, Copy)]

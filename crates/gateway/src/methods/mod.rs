@@ -6,6 +6,7 @@ mod approvals;
 mod budget;
 mod chat;
 mod config;
+mod devices;
 mod intake;
 mod memory;
 mod models;

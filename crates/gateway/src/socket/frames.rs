@@ -1,6 +1,7 @@
 //! Requests in frames after the handshake, with the two answers of `agent`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::value::RawValue;
 
@@ -10,8 +11,12 @@ use adjutant_protocol::{
     Codec as _, Fault, Frames, Kind, Outbound, Refused, Reply, Request, RequestId,
 };
 
-use crate::socket::handshake::JSONRPC_ONLY;
-use crate::socket::{Link, crowded};
+use crate::call::role_fits;
+use crate::socket::hello::JSONRPC_ONLY;
+use crate::socket::{Farewell, Link, crowded};
+
+/// Calls in a row that the role may not make before the connection is closed.
+const WRONG_ROLES_MAX: u32 = 10;
 
 impl Link {
     pub(super) fn receive_frame(self: &Arc<Self>, codec: Frames, item: Result<Request, Refused>) {
@@ -36,6 +41,12 @@ impl Link {
         }
         if JSONRPC_ONLY.contains(&method.as_str()) {
             return self.refuse_frame(codec, &id, &Fault::unknown_method(&method));
+        }
+        if role_fits(self.caller.role, &method) {
+            self.wrong_roles.store(0, Ordering::Relaxed);
+        } else if self.wrong_roles.fetch_add(1, Ordering::Relaxed) >= WRONG_ROLES_MAX {
+            // Answered first; the client that goes on anyway is not listening.
+            return self.outbox.cut(Farewell::new(1008, "unauthorized role"));
         }
         let Some(permit) = self.permit(1) else {
             return self.refuse_frame(codec, &id, &crowded());

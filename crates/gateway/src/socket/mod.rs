@@ -2,9 +2,11 @@
 
 mod frames;
 mod handshake;
+mod hello;
 mod outbox;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use futures::{SinkExt as _, StreamExt as _};
@@ -31,6 +33,7 @@ use crate::edge::{Meter, Metered, Peer};
 use crate::hub::Format;
 
 pub(crate) use crate::edge::Connection;
+pub(crate) use handshake::NodeSession;
 pub(crate) use outbox::{Drop as OutboxDrop, Outbox};
 use outbox::{Out, Queue};
 
@@ -58,13 +61,25 @@ impl Farewell {
     }
 }
 
+/// Traces of a browser in the request for the upgrade. Which origin it was is checked there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Browser {
+    pub(crate) origin: bool,
+    pub(crate) cookie: bool,
+}
+
 /// A connection after its handshake.
 pub(crate) struct Link {
     core: Arc<Core>,
     connection: Arc<Connection>,
     caller: Caller,
+    /// What a node said of itself.
+    #[allow(dead_code, reason = "read by the registry of nodes")]
+    node: Option<NodeSession>,
     outbox: Arc<Outbox>,
     format: Format,
+    /// Calls in a row that the role may not make.
+    wrong_roles: AtomicU32,
     calls: Arc<Semaphore>,
     /// Cancelled when the client is gone: nobody reads the answers any more.
     gone: CancellationToken,
@@ -73,15 +88,15 @@ pub(crate) struct Link {
 /// Serves JSON-RPC. The credential was checked with the request for the upgrade.
 pub(crate) async fn serve_jsonrpc(connection: Arc<Connection>, caller: Caller, upgraded: Upgraded) {
     let ws = open(upgraded, Meter::of(u64::MAX)).await;
-    let (link, queue) = link(&connection, caller, Format::JsonRpc);
-    pump(&link, ws, queue).await;
+    let (link, queue) = link(&connection, caller, Format::JsonRpc, None);
+    pump(&link, ws, queue, None).await;
 }
 
 /// Serves frames: challenge and `connect` first.
 pub(crate) async fn serve_frames(
     connection: Arc<Connection>,
     peer: Peer,
-    origin: bool,
+    browser: Browser,
     upgraded: Upgraded,
 ) {
     let first = u64::try_from(FIRST_FRAME_BYTES_MAX).unwrap_or(u64::MAX) + FRAME_HEADER_BYTES;
@@ -89,7 +104,7 @@ pub(crate) async fn serve_frames(
     let mut ws = open(upgraded, meter.clone()).await;
     let evicted = connection.evicted.clone();
     let shaken = tokio::select! {
-        shaken = Box::pin(handshake::run(&connection, &peer, origin, &mut ws, &meter)) => shaken,
+        shaken = Box::pin(handshake::run(&connection, &peer, browser, &mut ws, &meter)) => shaken,
         () = evicted.cancelled() => return,
         () = connection.core.stop.cancelled() => Err(Farewell::new(1012, "service restart")),
     };
@@ -98,10 +113,10 @@ pub(crate) async fn serve_frames(
         Ok(welcome) => {
             meter.open();
             connection.authenticated();
-            let (link, queue) = link(&connection, welcome.caller, welcome.format);
+            let (link, queue) = link(&connection, welcome.caller, welcome.format, welcome.node);
             // Subscribed before the answer goes out, so that nothing falls between the two; the answer is first in line.
             link.outbox.reply(welcome.hello).await;
-            pump(&link, ws, queue).await;
+            pump(&link, ws, queue, Some(welcome.revocations)).await;
         }
     }
 }
@@ -116,13 +131,20 @@ async fn open(upgraded: Upgraded, meter: Meter) -> Ws {
     WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
 }
 
-fn link(connection: &Arc<Connection>, caller: Caller, format: Format) -> (Arc<Link>, Queue) {
+fn link(
+    connection: &Arc<Connection>,
+    caller: Caller,
+    format: Format,
+    node: Option<NodeSession>,
+) -> (Arc<Link>, Queue) {
     let core = Arc::clone(&connection.core);
     let (outbox, queue) = Outbox::new(core.deps.clock.monotonic());
     let link = Arc::new(Link {
         caller,
+        node,
         outbox: Arc::new(outbox),
         format,
+        wrong_roles: AtomicU32::new(0),
         calls: Arc::new(Semaphore::new(CALLS_IN_FLIGHT_MAX)),
         gone: CancellationToken::new(),
         connection: Arc::clone(connection),
@@ -131,13 +153,13 @@ fn link(connection: &Arc<Connection>, caller: Caller, format: Format) -> (Arc<Li
     (link, queue)
 }
 
-async fn pump(link: &Arc<Link>, mut ws: Ws, mut queue: Queue) {
-    link.core.hub.subscribe(
-        link.connection.id,
-        Arc::clone(&link.outbox),
-        link.format,
-        link.caller.scopes,
-    );
+async fn pump(link: &Arc<Link>, mut ws: Ws, mut queue: Queue, revocations: Option<u64>) {
+    let (hub, id) = (&link.core.hub, link.connection.id);
+    hub.subscribe(id, Arc::clone(&link.outbox), link.format, &link.caller);
+    // Taken away between the look at the record and the subscription, where a revocation would not have found it.
+    if revocations.is_some_and(|then| then != link.core.revocations()) {
+        link.core.cut_if_revoked(&link.caller, &link.outbox).await;
+    }
     let farewell = exchange(link, &mut ws, &mut queue).await;
     link.core.hub.unsubscribe(link.connection.id);
     link.gone.cancel();

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod abuse;
+mod devices;
 mod frames;
 mod guards;
+mod key;
 mod pages;
 mod rpc;
 mod sockets;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use adjutant_domain::time::Timestamp;
 use adjutant_node::{Config, Deps, Endpoint, Fingerprint, Node, NodeError, NodeHost, Phase};
 use adjutant_ports::{Clock, Entropy};
-use adjutant_vault::{DeviceClaim, verify_device};
+use adjutant_vault::{DeviceClaim, NonceRule, verify_device};
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -136,7 +136,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Seat<S> {
             platform: text("/client/platform"),
             device_family: text("/client/deviceFamily"),
         };
-        assert_eq!(verify_device(&claim, nonce, ts), Ok(()));
+        assert!(verify_device(&claim, nonce, ts, NonceRule::Required).is_ok());
         seat.node_id = text("/device/id").to_owned();
         seat.connect = connect;
         seat

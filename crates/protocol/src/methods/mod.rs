@@ -19,6 +19,7 @@ pub mod budget;
 pub mod chat;
 pub mod common;
 pub mod config;
+pub mod devices;
 pub mod memory;
 pub mod models;
 pub mod runs;
@@ -58,7 +59,7 @@ macro_rules! namespaces {
 }
 
 namespaces! {
-    agent agents approvals budget chat config memory models runs sessions system threads tools workers
+    agent agents approvals budget chat config devices memory models runs sessions system threads tools workers
 }
 
 /// Every row.

@@ -6,6 +6,7 @@
 
 pub mod answers;
 pub mod approvals;
+pub mod devices;
 pub mod feed;
 pub mod memories;
 pub mod money;
@@ -83,6 +84,15 @@ macro_rules! conformance {
                 tools_are_what_was_announced_last
                 workers_are_seen
                 a_store_in_use_verifies;
+            devices:
+                a_request_is_filed_once_and_approved_once
+                another_wish_takes_the_place_of_the_first
+                a_source_and_all_sources_have_their_bounds
+                a_request_lapses_by_time_and_by_wrong_codes
+                tokens_are_replaced_and_revoked
+                a_setup_code_works_once
+                what_is_decided_is_written_down
+                a_second_owner_has_other_devices;
             owners:
                 a_second_owner_sees_nothing
                 a_second_owner_changes_nothing;

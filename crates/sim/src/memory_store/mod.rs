@@ -1,6 +1,7 @@
 //! The store contract in memory, with faults and, for tests of the checkers, weaknesses.
 
 mod audit;
+mod devices;
 mod faults;
 mod index;
 mod policy;
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use adjutant_domain::agent::Agent;
 use adjutant_domain::approval::{Approval, Grant};
+use adjutant_domain::device::{Device, PairingRequest, SetupCode};
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::{
-    AgentId, ApprovalId, CallId, GrantId, MemoryId, MessageId, OwnerId, ReservationId, RunId,
-    SessionId, SessionKey, ThreadId, WorkerId,
+    AgentId, ApprovalId, CallId, DeviceId, GrantId, MemoryId, MessageId, OwnerId, PairingId,
+    ReservationId, RunId, SessionId, SessionKey, ThreadId, WorkerId,
 };
 use adjutant_domain::memory::Memory;
 use adjutant_domain::message::Message;
@@ -105,6 +107,9 @@ pub(crate) struct Inner {
     pub(crate) answers: BTreeMap<(OwnerId, String, String), (String, Value)>,
     pub(crate) buckets: BTreeMap<String, (u128, Timestamp)>,
     pub(crate) workers: BTreeMap<WorkerId, WorkerInfo>,
+    pub(crate) devices: BTreeMap<(OwnerId, DeviceId), Device>,
+    pub(crate) pairings: BTreeMap<PairingId, PairingRequest>,
+    pub(crate) setup_codes: BTreeMap<(OwnerId, String), SetupCode>,
     /// What went wrong with the contract itself, noticed at once.
     pub(crate) broken: BTreeSet<String>,
 }
