@@ -58,7 +58,7 @@ fn prepare() -> Result<Vec<String>> {
                 .to_owned(),
         ),
         Err(_) => lines.push(
-            "missing: bubblewrap; sandbox tests say so and skip. Install it with: sudo apt-get install bubblewrap"
+            "missing: bubblewrap; tests of its walls say so and skip. Install it with: sudo apt-get install bubblewrap"
                 .to_owned(),
         ),
     }

@@ -10,8 +10,8 @@ use adjutant_cli::{
     BuildInfo, Check, ConfigChanged, ConfigExplained, ConfigValid, DemoDone, DemoOptions,
     Ephemeral, EphemeralOptions, Exit, Failure, Fixing, GatewayOptions, GatewayState, Host,
     HostSettings, LogOptions, Progress, ProviderFound, Reachable, Removing, Report, RouteChoice,
-    ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants, WorkerOptions,
-    Workers,
+    SandboxDriver, ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants,
+    WorkerOptions, Workers,
 };
 use adjutant_client::{Credential, Endpoint};
 use adjutant_policy::command::{Surroundings, analyse};
@@ -507,9 +507,15 @@ impl Host for Machine {
         Ok(Report { checks })
     }
 
-    async fn sandbox_verify(&self) -> Result<Report, Failure> {
+    async fn sandbox_verify(&self, driver: Option<SandboxDriver>) -> Result<Report, Failure> {
         let (_, settings) = self.settings()?;
-        let sandbox = adjutant_sandbox::best(&settings.current().tree.sandbox);
+        let mut config = settings.current().tree.sandbox.clone();
+        match driver {
+            Some(SandboxDriver::Bubblewrap) => config.driver = adjutant_sandbox::Driver::Bubblewrap,
+            Some(SandboxDriver::Native) => config.driver = adjutant_sandbox::Driver::Native,
+            None => {}
+        }
+        let sandbox = adjutant_sandbox::best(&config);
         let report = sandbox.report().await;
         let mut checks: Vec<Check> = report
             .floor

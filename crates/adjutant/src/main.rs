@@ -20,7 +20,10 @@ use std::process::ExitCode;
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
-    // Before any thread exists.
+    // Before any thread exists, and before anything is read that was not meant for a part of the sandbox.
+    if let Some(code) = adjutant_sandbox::play_inner_part() {
+        return code;
+    }
     daemon::leave_terminal_if_daemon();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

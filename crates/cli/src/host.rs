@@ -16,6 +16,15 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::host_node::NodeControl;
 
+/// Who builds the walls around a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SandboxDriver {
+    /// The program of that name.
+    Bubblewrap,
+    /// This program itself.
+    Native,
+}
+
 /// What the program around the terminal can do.
 #[async_trait]
 pub trait Host: NodeControl + Send + Sync {
@@ -169,11 +178,11 @@ pub trait Host: NodeControl + Send + Sync {
     /// When it cannot be opened; what is wrong inside is in the report.
     async fn verify_store(&self) -> Result<Report, Failure>;
 
-    /// Tries to break out of the sandbox.
+    /// Tries to break out of the sandbox: of the configured one, or of the walls of `driver`.
     ///
     /// # Errors
     /// When it cannot be tried; an escape is in the report.
-    async fn sandbox_verify(&self) -> Result<Report, Failure>;
+    async fn sandbox_verify(&self, driver: Option<SandboxDriver>) -> Result<Report, Failure>;
 
     /// Checks the installation, applying safe fixes if asked.
     ///

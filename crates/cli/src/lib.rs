@@ -32,8 +32,8 @@ pub use host::{
     Asking, BuildInfo, Check, ConfigChanged, ConfigExplained, ConfigValid, DemoDone, DemoFolder,
     DemoOptions, Ephemeral, EphemeralOptions, Fixing, Follow, GatewayOptions, GatewayState, Host,
     HostSettings, LogOptions, Progress, ProviderFound, Reachable, Removing, Report, RouteChoice,
-    ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants, WorkerOptions,
-    Workers,
+    SandboxDriver, ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants,
+    WorkerOptions, Workers,
 };
 pub use host_node::{NodeControl, NodeOptions, NodeState};
 pub use reference::reference_markdown;

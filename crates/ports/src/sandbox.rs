@@ -138,7 +138,7 @@ pub enum SandboxError {
 /// A wall and everything it enforces, for `status` and `sandbox explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxReport {
-    /// `bubblewrap`, `namespaces`, `none`.
+    /// `bubblewrap`, `native`, `none`.
     pub driver: String,
     /// Whether commands can be run at all.
     pub available: bool,

@@ -10,11 +10,13 @@ use adjutant_ports::sandbox::ProcessLimits;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Driver {
-    /// The best driver that passes its probe on this machine.
+    /// bubblewrap if it passes its probe on this machine, else the walls of this program, else none.
     #[default]
     Auto,
     /// bubblewrap or nothing.
     Bubblewrap,
+    /// The walls of this program or nothing.
+    Native,
     /// No driver: commands are refused. Commands never run without walls.
     None,
 }

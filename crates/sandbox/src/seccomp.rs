@@ -140,6 +140,15 @@ const PERSONALITIES: [u64; 3] = [0xffff_ffff, 0, 0x0008];
 /// Bits that let a file act for its owner or group.
 const SET_ID_BITS: [u64; 2] = [0o4000, 0o2000];
 
+/// Puts one of the [`filters`] on this thread and all it starts.
+pub(crate) fn apply(filter: &[u8]) -> std::io::Result<()> {
+    let (steps, []) = filter.as_chunks::<8>() else {
+        return Err(std::io::Error::other("this is no system call filter"));
+    };
+    let program: BpfProgram = steps.iter().map(step).collect();
+    seccompiler::apply_filter(&program).map_err(std::io::Error::other)
+}
+
 /// The filters as bytes, each ready for `bwrap --add-seccomp-fd`.
 pub(crate) fn filters() -> Result<Vec<Vec<u8>>, Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(Error::Processor)?;
@@ -284,6 +293,16 @@ fn without_x32() -> BpfProgram {
     ]
 }
 
+fn step(bytes: &[u8; 8]) -> sock_filter {
+    let [code_0, code_1, jt, jf, k @ ..] = *bytes;
+    sock_filter {
+        code: u16::from_ne_bytes([code_0, code_1]),
+        jt,
+        jf,
+        k: u32::from_ne_bytes(k),
+    }
+}
+
 fn to_bytes(program: &BpfProgram) -> Vec<u8> {
     program
         .iter()
@@ -303,6 +322,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn a_filter_is_the_same_program_after_its_way_through_bytes() {
+        let program = without_x32();
+        let bytes = to_bytes(&program);
+        let again: BpfProgram = bytes.as_chunks::<8>().0.iter().map(step).collect();
+        assert_eq!(again, program);
+    }
 
     #[test]
     fn every_filter_is_a_whole_number_of_instructions_within_the_kernel_limit() {

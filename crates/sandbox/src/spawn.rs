@@ -97,8 +97,8 @@ fn start(recipe: Recipe) -> io::Result<Child> {
 }
 
 /// Marks every descriptor above 2 to be closed at `exec`, except `kept`. Async-signal-safe.
-fn keep_only(kept: &[i32]) -> io::Result<()> {
-    // SAFETY: plain system call without pointers; it changes a flag of descriptors of this (forked) process.
+pub(crate) fn keep_only(kept: &[i32]) -> io::Result<()> {
+    // SAFETY: plain system call without pointers; it changes a flag of descriptors of this process.
     let marked = unsafe {
         libc::syscall(
             libc::SYS_close_range,
@@ -111,7 +111,7 @@ fn keep_only(kept: &[i32]) -> io::Result<()> {
         return Err(io::Error::last_os_error());
     }
     for fd in kept {
-        // SAFETY: plain system call; the numbers belong to descriptors that the parent holds open across the fork.
+        // SAFETY: plain system call; the numbers belong to descriptors that the caller, or across a fork the parent, holds open.
         if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } != 0 {
             return Err(io::Error::last_os_error());
         }

@@ -176,7 +176,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::device::verify_device;
+    use crate::device::{NonceRule, verify_device};
 
     struct Fixed;
 

@@ -57,7 +57,9 @@ async fn sandbox(subject: &Subject, found: &mut Findings) {
         let id = format!("sandbox.floor.{:02}", index + 1);
         // Landlock comes on top of namespaces; its absence is no hole.
         if !*holds && name.starts_with("Landlock") {
-            found.skipped(&id, format!("{name}: not used by this driver"));
+            let why = report.missing.iter().find(|it| it.contains("Landlock"));
+            let why = why.map_or("not enforced", String::as_str);
+            found.skipped(&id, format!("{name}: {why}"));
             continue;
         }
         let fix = report
@@ -115,7 +117,7 @@ fn kernel(found: &mut Findings) {
         _ => match read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() {
             Ok("1") => found.warning(
                 "kernel.unprivileged_namespaces",
-                "AppArmor restricts them; bubblewrap needs a profile that allows them",
+                "AppArmor restricts them; bubblewrap needs a profile that allows them, and the walls of this program one of their own",
                 "install the distribution's bubblewrap profile, or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
             ),
             _ => found.ok("kernel.unprivileged_namespaces", "every user may make them"),

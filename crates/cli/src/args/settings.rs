@@ -7,6 +7,8 @@ use clap_complete::Shell;
 
 use adjutant_domain::money::Micros;
 
+use crate::host::SandboxDriver;
+
 /// Settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
@@ -203,8 +205,13 @@ pub(crate) enum SandboxCommand {
     /// Try to break out of the sandbox on this machine and print each attempt.
     #[command(after_help = "EXAMPLES:
   adjutant sandbox verify
+  adjutant sandbox verify --driver native
   adjutant sandbox verify --json")]
-    Verify,
+    Verify {
+        /// Try these walls instead of the configured ones.
+        #[arg(long, value_enum, value_name = "DRIVER")]
+        driver: Option<SandboxDriver>,
+    },
 }
 
 /// Print a completion script.

@@ -51,8 +51,8 @@ pub(super) async fn verify(cx: &Cx<'_>) -> Result<Exit, Failure> {
 
 pub(super) async fn sandbox(cx: &Cx<'_>, command: &SandboxCommand) -> Result<Exit, Failure> {
     match command {
-        SandboxCommand::Verify => {
-            let report = cx.host.sandbox_verify().await?;
+        SandboxCommand::Verify { driver } => {
+            let report = cx.host.sandbox_verify(*driver).await?;
             let escaped = report
                 .checks
                 .iter()

@@ -157,6 +157,7 @@ async fn every_answer_with_json_is_one_document() {
         "verify",
         "doctor",
         "sandbox verify",
+        "sandbox verify --driver native",
         "version",
         "config get",
         "config get gateway.port",

@@ -318,7 +318,7 @@ impl Host for FakeHost {
         Ok(self.report.clone())
     }
 
-    async fn sandbox_verify(&self) -> Result<Report, Failure> {
+    async fn sandbox_verify(&self, _: Option<SandboxDriver>) -> Result<Report, Failure> {
         Ok(self.report.clone())
     }
 

@@ -17,6 +17,7 @@ use adjutant_ports::sandbox::{
     Command, ProcessLimits, ProcessOutcome, Profile, Sandbox, SandboxError, WorkspaceAccess,
 };
 
+use crate::probe::with_causes;
 use crate::verify::scene::Scene;
 use crate::verify::trials::{Tool, Trial};
 
@@ -94,7 +95,7 @@ impl Tools {
                 match run {
                     Ok(outcome) if outcome.stdout.as_ref() == b"hello" => None,
                     Ok(outcome) => Some(format!("{:?}: {}", outcome.ending, text(&outcome.stderr))),
-                    Err(error) => Some(error.to_string()),
+                    Err(error) => Some(with_causes(&error)),
                 }
             }
         };
@@ -143,7 +144,7 @@ async fn attempt(sandbox: &dyn Sandbox, scene: &Scene, trial: &Trial) -> (Verdic
     (trial.adjust)(&mut limits);
     let outcome = match run(sandbox, scene, argv, trial.access, limits).await {
         Ok(outcome) => outcome,
-        Err(error) => return (Verdict::Skipped, error.to_string()),
+        Err(error) => return (Verdict::Skipped, with_causes(&error)),
     };
     let Some(said) = outcome.stdout.strip_prefix(BEGUN.as_bytes()) else {
         return (
