@@ -55,6 +55,8 @@ fn pristine(line: &str, own: &str) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

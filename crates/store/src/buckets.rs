@@ -119,6 +119,8 @@ fn forget_oldest(buckets: &mut BTreeMap<String, Bucket>) {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     const RATE: Rate = Rate {
