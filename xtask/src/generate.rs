@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::{manual, tree};
+use crate::{manual, models, tree};
 
 /// Where the schema of the configuration is kept. The binary makes it, and the binary's own tests compare it.
 const CONFIG_SCHEMA: &str = "schema/config.json";
@@ -15,7 +15,7 @@ const CONFIG_SCHEMA: &str = "schema/config.json";
 pub(crate) fn write() -> Result<ExitCode> {
     let schema = config_schema()?;
     put(CONFIG_SCHEMA, &pretty(&schema))?;
-    for (path, text) in drawn(&schema) {
+    for (path, text) in drawn(&schema)? {
         put(path, &text)?;
     }
     Ok(ExitCode::SUCCESS)
@@ -59,13 +59,11 @@ fn config_schema() -> Result<Value> {
 }
 
 /// Files that follow from the protocol, the command line and the schema of the configuration.
-fn drawn(config: &Value) -> Vec<(&'static str, String)> {
+fn drawn(config: &Value) -> Result<Vec<(&'static str, String)>> {
     let version = env!("CARGO_PKG_VERSION");
-    vec![
-        (
-            "schema/protocol.json",
-            pretty(&adjutant_protocol::schema::schema()),
-        ),
+    let protocol = adjutant_protocol::schema::schema();
+    let mut files = vec![
+        ("schema/protocol.json", pretty(&protocol)),
         (
             "schema/openrpc.json",
             pretty(&adjutant_protocol::schema::openrpc(version)),
@@ -76,7 +74,9 @@ fn drawn(config: &Value) -> Vec<(&'static str, String)> {
         ),
         ("docs/reference/cli.md", adjutant_cli::reference_markdown()),
         ("docs/reference/config.md", manual::config(config)),
-    ]
+    ];
+    files.extend(models::drawn(&protocol)?);
+    Ok(files)
 }
 
 fn pretty(value: &Value) -> String {
@@ -95,7 +95,7 @@ mod tests {
     fn committed_files_are_what_the_tables_say() {
         let read = |path: &str| fs::read_to_string(tree::root().join(path)).unwrap_or_default();
         let config: Value = serde_json::from_str(&read(CONFIG_SCHEMA)).unwrap();
-        for (path, text) in drawn(&config) {
+        for (path, text) in drawn(&config).unwrap() {
             assert!(
                 read(path) == text,
                 "{path} is out of date: run `cargo xtask gen`"

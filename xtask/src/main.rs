@@ -7,6 +7,7 @@ mod generate;
 mod lab;
 mod manual;
 mod metadata;
+mod models;
 mod testing;
 mod tidy;
 mod tree;
@@ -37,6 +38,8 @@ enum Chore {
     Floors,
     /// Check licences, banned crates and the versions that matter.
     Deps,
+    /// Compare the protocol with the last release: what was removed or narrowed.
+    Compat,
     /// Check file lengths and forbidden words.
     Tidy,
     /// Measure a release build beside the floor and print the table (`--quick`, `--out FILE`).
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
             metadata::read().and_then(|it| report(&floors::check(&it, &floors::table()?)))
         }
         Chore::Deps => metadata::read().and_then(|it| report(&dependencies::check(&it))),
+        Chore::Compat => models::released::check().and_then(|it| report(&it)),
         Chore::Tidy => tidy::check(tree::root()).and_then(|it| report(&it)),
         Chore::Bench { arguments } => lab::run("bench", &arguments),
         Chore::Kills { arguments } => lab::run("kills", &arguments),

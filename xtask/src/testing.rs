@@ -95,16 +95,76 @@ fn prepare() -> Result<Vec<String>> {
             ));
         }
     }
+    for folder in folders_with("requirements.txt")? {
+        lines.push(python(&folder));
+    }
     Ok(lines)
+}
+
+/// Makes the virtual environment of a test beside its list of packages, which has a digest for each.
+fn python(folder: &Path) -> String {
+    let shown = folder
+        .strip_prefix(tree::root())
+        .unwrap_or(folder)
+        .display();
+    let list = folder.join("requirements.txt");
+    let mark = folder.join(".venv/installed.txt");
+    let wanted = std::fs::read_to_string(&list).unwrap_or_default();
+    if std::fs::read_to_string(&mark).is_ok_and(|it| it == wanted) {
+        return format!("found: {shown}/.venv");
+    }
+    eprintln!("installing the Python packages of {shown}");
+    let run = |program: PathBuf, arguments: &[&str]| {
+        let done = Command::new(program)
+            .args(arguments)
+            .current_dir(folder)
+            .stdout(Stdio::null())
+            .status();
+        done.is_ok_and(|status| status.success())
+    };
+    let made = run("python3".into(), &["-m", "venv", ".venv"])
+        && run(
+            folder.join(".venv/bin/pip"),
+            &[
+                "install",
+                "--quiet",
+                "--no-deps",
+                "--require-hashes",
+                "--only-binary=:all:",
+                "-r",
+                "requirements.txt",
+            ],
+        )
+        && std::fs::write(&mark, wanted).is_ok();
+    if made {
+        format!("installed: {shown}/.venv")
+    } else {
+        format!(
+            "missing: the Python packages of {shown}; tests with them say so and skip. \
+             They need: sudo apt-get install python3-venv"
+        )
+    }
 }
 
 /// Folders of the tests with an npm lock file.
 fn npm_folders() -> Result<Vec<PathBuf>> {
+    folders_with("package-lock.json")
+}
+
+/// Folders that hold a file of this name.
+fn folders_with(name: &str) -> Result<Vec<PathBuf>> {
     let files = tree::files(tree::root())?;
-    let locks = files.into_iter().filter(|path| {
-        path.ends_with("package-lock.json")
-            && path.components().any(|part| part.as_os_str() == "tests")
-    });
+    // The clients of `e2e` come with their own script.
+    let kept = |path: &Path| {
+        path.components().any(|part| {
+            ["tests", "web", "apps"]
+                .iter()
+                .any(|it| part.as_os_str() == *it)
+        })
+    };
+    let locks = files
+        .into_iter()
+        .filter(|path| path.ends_with(name) && kept(path));
     Ok(locks
         .filter_map(|path| path.parent().map(Path::to_owned))
         .collect())

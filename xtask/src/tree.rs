@@ -6,7 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 /// Folders that hold no source of ours.
-const SKIPPED: &[&str] = &["target", ".git", "node_modules"];
+const SKIPPED: &[&str] = &[
+    "target",
+    ".git",
+    "node_modules",
+    ".venv",
+    ".toolchain",
+    "dist",
+];
 
 /// The folder of the workspace.
 pub(crate) fn root() -> &'static Path {

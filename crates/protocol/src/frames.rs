@@ -292,6 +292,7 @@ pub struct HelloFeatures {
     /// Events.
     pub events: Vec<String>,
     /// Newer abilities; none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
 }
 
@@ -310,6 +311,7 @@ pub struct HelloSnapshot {
     /// What sessions use unless they say otherwise.
     pub session_defaults: HelloSessionDefaults,
     /// `token`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub auth_mode: String,
 }
 
@@ -334,7 +336,8 @@ pub struct HelloSessionDefaults {
     pub main_session_key: String,
     /// `per-sender`.
     pub scope: String,
-    /// Whether a model is configured.
+    /// Whether a model is configured; absent when none is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub model_configured: bool,
 }
 

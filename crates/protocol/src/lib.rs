@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod codec;
+pub mod envelope;
 pub mod events;
 pub mod fault;
 pub mod frames;

@@ -168,7 +168,7 @@ macro_rules! methods {
                 kind: $crate::method::Kind::$kind,
                 order: $order,
                 reply: $crate::method::Reply::$reply,
-                params: |generator| <$params as schemars::JsonSchema>::json_schema(generator),
+                params: |generator| generator.subschema_for::<$params>(),
                 result: |generator| generator.subschema_for::<$result>(),
             },
         )* ];

@@ -1,32 +1,35 @@
 //! The method table as documents: OpenRPC, one JSON Schema for generators, and the reference in Markdown.
 
+mod plain;
+
 use std::fmt::Write as _;
 
+use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema as _, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
+use crate::envelope::Frame;
+use crate::events::connection::ShutdownEvent;
+use crate::events::event_specs;
 use crate::fault::{CODES, Retry, wire};
-use crate::frames::{ConnectParams, Protocol};
+use crate::frames::{Challenge, ConnectParams, HelloOk, Protocol};
 use crate::method::{Access, Kind, MethodSpec, Order, Reply};
 use crate::methods::NAMESPACES;
 use crate::methods::system::{WireDelta, WireEvent};
 use crate::specs;
 
-fn generator(definitions: &'static str) -> SchemaGenerator {
-    let mut settings = SchemaSettings::draft2020_12();
-    settings.definitions_path = definitions.into();
-    settings.into_generator()
-}
-
 /// The OpenRPC document that `rpc.discover` returns.
 #[must_use]
 pub fn openrpc(version: &str) -> Value {
-    let mut generator = generator("/components/schemas");
+    let mut document = schema();
+    plain::move_references(&mut document, "#/components/schemas/");
     let methods: Vec<Value> = specs()
-        .map(|spec| openrpc_method(spec, &mut generator))
+        .map(|spec| openrpc_method(spec, &document))
         .collect();
-    let schemas: Map<String, Value> = generator.take_definitions(true);
+    let notifications: Map<String, Value> = document["notifications"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     json!({
         "openrpc": "1.3.2",
         "info": {
@@ -35,25 +38,16 @@ pub fn openrpc(version: &str) -> Value {
             "description": "Calls over POST /rpc and WebSocket /rpc. The same names work as frames over WebSocket /.",
         },
         "methods": methods,
-        "components": { "schemas": schemas },
+        "x-notifications": notifications,
+        "components": { "schemas": document["$defs"].take() },
     })
 }
 
-fn openrpc_method(spec: &MethodSpec, generator: &mut SchemaGenerator) -> Value {
-    let params = (spec.params)(generator).to_value();
-    let result = (spec.result)(generator).to_value();
-    let empty = Map::new();
-    let properties = params
-        .get("properties")
-        .and_then(Value::as_object)
-        .unwrap_or(&empty);
-    let required: Vec<&str> = params
-        .get("required")
-        .and_then(Value::as_array)
-        .map(|names| names.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
-    let params: Vec<Value> = properties
-        .iter()
+fn openrpc_method(spec: &MethodSpec, document: &Value) -> Value {
+    let row = &document["methods"][spec.name];
+    let params = resolved(document, &row["params"]);
+    let required = required_of(params);
+    let params: Vec<Value> = properties_of(params)
         .map(|(name, schema)| {
             json!({ "name": name, "required": required.contains(&name.as_str()), "schema": schema })
         })
@@ -63,24 +57,87 @@ fn openrpc_method(spec: &MethodSpec, generator: &mut SchemaGenerator) -> Value {
         "summary": spec.summary(),
         "paramStructure": "by-name",
         "params": params,
-        "result": { "name": "result", "schema": result },
-        "x-scope": spec.access.word(),
-        "x-kind": kind_word(spec.kind),
-        "x-order": order_word(spec.order),
-        "x-reply": reply_word(spec.reply),
+        "result": { "name": "result", "schema": row["result"] },
+        "x-scope": row["scope"],
+        "x-kind": row["kind"],
+        "x-order": row["order"],
+        "x-reply": row["reply"],
     })
 }
 
-/// The whole protocol as one JSON document: the source of every generated file.
+/// What a reference means.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    schema
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|path| path.rsplit('/').next())
+        .and_then(|name| document["$defs"].get(name))
+        .unwrap_or(schema)
+}
+
+fn properties_of(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+}
+
+fn required_of(schema: &Value) -> Vec<&str> {
+    let names = schema.get("required").and_then(Value::as_array);
+    names
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+/// The two sides of the protocol: a type with defaults may leave out more when it is said than when it is heard.
+struct Sides {
+    said: SchemaGenerator,
+    heard: SchemaGenerator,
+}
+
+impl Sides {
+    fn new() -> Self {
+        Self {
+            said: SchemaSettings::draft2020_12()
+                .for_deserialize()
+                .into_generator(),
+            heard: SchemaSettings::draft2020_12()
+                .for_serialize()
+                .into_generator(),
+        }
+    }
+
+    fn heard<T: schemars::JsonSchema>(&mut self) -> Value {
+        self.heard.subschema_for::<T>().to_value()
+    }
+
+    fn definitions(&mut self, said: &mut [&mut Value]) -> Map<String, Value> {
+        let mut definitions = [&mut self.said, &mut self.heard].map(|it| it.take_definitions(true));
+        for schema in definitions.iter_mut().flat_map(Map::values_mut) {
+            plain::make_plain(schema);
+        }
+        let [spoken, heard] = definitions;
+        plain::merge(spoken, heard, said)
+    }
+}
+
+/// The whole protocol as one JSON document: the source of every generated file. As a JSON Schema it accepts one frame.
 #[must_use]
 pub fn schema() -> Value {
-    let mut generator = generator("/$defs");
+    let mut sides = Sides::new();
+    let mut params = Vec::new();
     let mut methods = Map::new();
     for spec in specs() {
+        params.push((spec.params)(&mut sides.said).to_value());
+        let mut result = (spec.result)(&mut sides.heard).to_value();
+        plain::make_plain(&mut result);
         let entry = json!({
             "summary": spec.summary(),
-            "params": (spec.params)(&mut generator).to_value(),
-            "result": (spec.result)(&mut generator).to_value(),
+            "params": null,
+            "result": result,
             "scope": spec.access.word(),
             "kind": kind_word(spec.kind),
             "order": order_word(spec.order),
@@ -88,11 +145,49 @@ pub fn schema() -> Value {
         });
         methods.insert(spec.name.to_owned(), entry);
     }
+    let events: Map<String, Value> = event_specs()
+        .map(|spec| {
+            let entry = json!({
+                "summary": spec.summary(),
+                "payload": (spec.payload)(&mut sides.heard).to_value(),
+                "to": spec.audience.word(),
+                "loss": spec.loss.word(),
+            });
+            (spec.name.to_owned(), entry)
+        })
+        .collect();
     let notifications = json!({
-        "event": generator.subschema_for::<WireEvent>().to_value(),
-        "delta": generator.subschema_for::<WireDelta>().to_value(),
+        "event": sides.heard::<WireEvent>(),
+        "delta": sides.heard::<WireDelta>(),
+        "shutdown": sides.heard::<ShutdownEvent>(),
     });
-    let codes: Map<String, Value> = CODES
+    let frame = sides.heard::<Frame>();
+    let challenge = sides.heard::<Challenge>();
+    let hello = sides.heard::<HelloOk>();
+    let mut connect = sides.said.subschema_for::<ConnectParams>().to_value();
+    let mut said: Vec<&mut Value> = params.iter_mut().collect();
+    said.push(&mut connect);
+    let definitions = sides.definitions(&mut said);
+    for (entry, params) in methods.values_mut().zip(params) {
+        entry["params"] = params;
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "adjutant",
+        "$ref": frame["$ref"],
+        "protocols": [Protocol::V3.number(), Protocol::V4.number()],
+        "frames": frame,
+        "connect": { "challenge": challenge, "params": connect, "result": hello },
+        "methods": methods,
+        "events": events,
+        "notifications": notifications,
+        "codes": codes(),
+        "$defs": definitions,
+    })
+}
+
+fn codes() -> Map<String, Value> {
+    CODES
         .iter()
         .map(|code| {
             let wire = wire(*code);
@@ -101,16 +196,7 @@ pub fn schema() -> Value {
             });
             (wire.word.to_owned(), entry)
         })
-        .collect();
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "protocols": [Protocol::V3.number(), Protocol::V4.number()],
-        "connect": ConnectParams::json_schema(&mut generator).to_value(),
-        "methods": methods,
-        "notifications": notifications,
-        "codes": codes,
-        "$defs": generator.take_definitions(true),
-    })
+        .collect()
 }
 
 /// `docs/reference/methods.md`, drawn from the table.
@@ -120,10 +206,24 @@ pub fn reference() -> String {
         "# Methods\n\nGenerated from the method table; do not edit. The same names work in JSON-RPC (`POST /rpc`, WebSocket \
          `/rpc`) and as frames (WebSocket `/`).\n",
     );
+    let document = schema();
     for (_, rows) in NAMESPACES {
         for spec in *rows {
-            out.push_str(&method_page(spec));
+            out.push_str(&method_page(spec, &document));
         }
+    }
+    out.push_str("\n# Events\n\nWhat frames clients are sent.\n");
+    out.push_str("\n| event | payload | to | when a client is slow | |\n|---|---|---|---|---|\n");
+    for spec in event_specs() {
+        let (to, loss) = (spec.audience.word(), spec.loss.word());
+        let payload = type_word(&document["events"][spec.name]["payload"]);
+        // Writing to a String cannot fail.
+        let _infallible = writeln!(
+            out,
+            "| `{}` | {payload} | {to} | {loss} | {} |",
+            spec.name,
+            spec.summary()
+        );
     }
     out.push_str(
         "\n# Errors\n\n| code | JSON-RPC | frames | HTTP | retry |\n|---|---|---|---|---|\n",
@@ -143,9 +243,8 @@ pub fn reference() -> String {
     out
 }
 
-fn method_page(spec: &MethodSpec) -> String {
-    let mut generator = generator("/$defs");
-    let params = (spec.params)(&mut generator).to_value();
+fn method_page(spec: &MethodSpec, document: &Value) -> String {
+    let params = resolved(document, &document["methods"][spec.name]["params"]);
     let mut page = format!("\n## `{}`\n\n{}\n\n", spec.name, spec.summary());
     let order = match spec.order {
         Order::Free => String::new(),
@@ -166,22 +265,14 @@ fn method_page(spec: &MethodSpec) -> String {
         },
         kind_word(spec.kind)
     );
-    let Some(properties) = params.get("properties").and_then(Value::as_object) else {
-        page.push_str("\nNo parameters.\n");
-        return page;
-    };
-    if properties.is_empty() {
+    if properties_of(params).next().is_none() {
         page.push_str("\nNo parameters.\n");
         return page;
     }
     page.push_str("\n| parameter | type | |\n|---|---|---|\n");
-    let required = params
-        .get("required")
-        .and_then(Value::as_array)
-        .cloned()
-        .unwrap_or_default();
-    for (name, schema) in properties {
-        let optional = if required.iter().any(|r| r == name) {
+    let required = required_of(params);
+    for (name, schema) in properties_of(params) {
+        let optional = if required.contains(&name.as_str()) {
             ""
         } else {
             "?"

@@ -288,3 +288,65 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_the_codec_writes_is_what_the_frame_types_say() {
+    use crate::envelope::{Frame, FrameError};
+
+    let codec = Frames {
+        protocol: Protocol::V4,
+    };
+    let id = RequestId::Text("7".to_owned());
+    let payload = serde_json::value::to_raw_value(&serde_json::json!({ "a": 1 })).unwrap();
+    let read = |out: Outbound<'_>| serde_json::from_str::<Frame>(&codec.encode(out)).unwrap();
+    let answer = read(Outbound::Reply {
+        id: &id,
+        result: Ok(&payload),
+    });
+    assert!(matches!(
+        answer,
+        Frame::Res {
+            ok: true,
+            error: None,
+            payload: Some(_),
+            ..
+        }
+    ));
+    let fault = Fault::new(adjutant_domain::code::Code::Unavailable, "later")
+        .with_retry_after(std::time::Duration::from_secs(2));
+    let answer = read(Outbound::Reply {
+        id: &id,
+        result: Err(&fault),
+    });
+    let Frame::Res {
+        ok: false,
+        error: Some(error),
+        ..
+    } = answer
+    else {
+        panic!("{answer:?}");
+    };
+    let FrameError {
+        retry_after_ms,
+        retryable,
+        ..
+    } = error;
+    assert_eq!((retryable, retry_after_ms), (Some(true), Some(2_000)));
+    let event = read(Outbound::Event {
+        name: "health",
+        payload: &payload,
+        seq: Some(3),
+        state_version: Some((1, 2)),
+    });
+    let Frame::Event {
+        seq, state_version, ..
+    } = event
+    else {
+        panic!("{event:?}");
+    };
+    assert_eq!(seq, Some(3));
+    assert_eq!(
+        state_version.map(|it| (it.presence, it.health)),
+        Some((1, 2))
+    );
+}

@@ -273,6 +273,7 @@ pub struct SessionsPatchParams {
         deserialize_with = "nullable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(extend("x-null" = "clears"))]
     pub label: Option<Option<String>>,
     /// `provider/model`.
     #[serde(
@@ -280,6 +281,7 @@ pub struct SessionsPatchParams {
         deserialize_with = "nullable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(extend("x-null" = "clears"))]
     pub model: Option<Option<String>>,
     /// From now.
     #[serde(
@@ -287,6 +289,7 @@ pub struct SessionsPatchParams {
         deserialize_with = "nullable",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schemars(extend("x-null" = "clears"))]
     pub expires_in_ms: Option<Option<u64>>,
     /// Makes a repeat harmless.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,0 +1,2 @@
+export * from "./gen.js";
+export { DecodeError, type Decoder } from "./decode.js";
