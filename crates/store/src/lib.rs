@@ -9,6 +9,7 @@ mod bus;
 mod config;
 mod error;
 mod file;
+mod job;
 mod lock;
 mod migrate;
 mod reader;

@@ -16,13 +16,11 @@
 //! acknowledged, and a new connection is opened before the next batch (R18). So service resumes by itself when there is
 //! space again (R19, R20).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use futures::channel::oneshot;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -32,10 +30,12 @@ use adjutant_domain::run::Run;
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::bus::Bus;
 use adjutant_ports::clock::Entropy;
-use adjutant_ports::store::{StoreError, Stored};
+use adjutant_ports::store::Stored;
 
 use crate::error::{Done, Fault, Outage};
 use crate::file;
+pub(crate) use crate::job::Found;
+use crate::job::{Job, Patient, Ran, Task, gone, shared};
 use crate::sql::{Sql, json, opt};
 use crate::steady::Steady;
 
@@ -152,172 +152,6 @@ impl Tx<'_> {
     }
 }
 
-/// How a job ended.
-enum Ran {
-    Kept,
-    Undone,
-    Broken(Outage),
-    /// It found nothing and waits: for work, or until this moment.
-    Waits(Instant),
-}
-
-trait Job: Send {
-    fn durability(&self) -> Durability;
-    fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
-    /// Whether nobody waits for the answer any more.
-    fn is_forgotten(&self) -> bool;
-    /// `None`: committed, or refused by the job itself.
-    fn answer(self: Box<Self>, outage: Option<Outage>);
-}
-
-/// What a job that may wait says.
-pub(crate) enum Found<T> {
-    /// This is the answer.
-    Some(T),
-    /// Nothing yet. Without news, look again after this time.
-    Nothing {
-        /// Until something comes by time alone.
-        rest: Duration,
-        /// The answer when patience ends.
-        empty: T,
-    },
-}
-
-struct Task<T, F> {
-    durability: Durability,
-    work: Option<F>,
-    result: Option<Stored<T>>,
-    reply: oneshot::Sender<Stored<T>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// A relaxed job that is tried again whenever there is work, until its deadline.
-struct Patient<T, F> {
-    work: F,
-    deadline: Instant,
-    result: Option<Stored<T>>,
-    reply: oneshot::Sender<Stored<T>>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl<T, F> Job for Task<T, F>
-where
-    T: Send,
-    F: FnOnce(&mut Tx<'_>) -> Done<T> + Send,
-{
-    fn durability(&self) -> Durability {
-        self.durability
-    }
-
-    fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
-        let Some(work) = self.work.take() else {
-            return Ran::Undone;
-        };
-        let (result, ran) = guarded(|| work(tx), |_| Ran::Kept);
-        self.result = Some(result);
-        ran
-    }
-
-    fn is_forgotten(&self) -> bool {
-        self.reply.is_canceled()
-    }
-
-    fn answer(self: Box<Self>, outage: Option<Outage>) {
-        reply(self.reply, self.result, outage);
-    }
-}
-
-impl<T, F> Job for Patient<T, F>
-where
-    T: Send,
-    F: FnMut(&mut Tx<'_>) -> Done<Found<T>> + Send,
-{
-    fn durability(&self) -> Durability {
-        Durability::Relaxed
-    }
-
-    fn run(&mut self, tx: &mut Tx<'_>) -> Ran {
-        let deadline = self.deadline;
-        let work = &mut self.work;
-        let (result, ran) = guarded(
-            || work(tx),
-            |found| match found {
-                Found::Some(_) => Ran::Kept,
-                Found::Nothing { rest, .. } => match Instant::now() {
-                    now if deadline <= now => Ran::Kept,
-                    now => Ran::Waits(deadline.min(now + *rest)),
-                },
-            },
-        );
-        self.result = Some(result.map(|found| match found {
-            Found::Some(value) | Found::Nothing { empty: value, .. } => value,
-        }));
-        ran
-    }
-
-    fn is_forgotten(&self) -> bool {
-        self.reply.is_canceled()
-    }
-
-    fn answer(self: Box<Self>, outage: Option<Outage>) {
-        reply(self.reply, self.result, outage);
-    }
-}
-
-/// Runs a job's work. A bug in one statement's mapping must not end the store for everybody (R34).
-fn guarded<V>(work: impl FnOnce() -> Done<V>, kept: impl FnOnce(&V) -> Ran) -> (Stored<V>, Ran) {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(value)) => {
-            let ran = kept(&value);
-            (Ok(value), ran)
-        }
-        Ok(Err(fault)) => {
-            let broken = fault.is_outage();
-            let error = fault.into_store();
-            let ran = if broken {
-                Ran::Broken(shared(&error))
-            } else {
-                Ran::Undone
-            };
-            (Err(error), ran)
-        }
-        Err(_panic) => {
-            let reason = "a write panicked; it was undone".to_owned();
-            let error = StoreError::Failed {
-                reason,
-                source: None,
-            };
-            (Err(error), Ran::Undone)
-        }
-    }
-}
-
-fn reply<T>(to: oneshot::Sender<Stored<T>>, own: Option<Stored<T>>, outage: Option<Outage>) {
-    let result = match (own, outage) {
-        (Some(Err(own)), _) => Err(own),
-        (_, Some(outage)) => Err(outage.into_store()),
-        (Some(Ok(value)), None) => Ok(value),
-        (None, None) => Err(gone()),
-    };
-    // An error only says that nobody waits any more.
-    drop(to.send(result));
-}
-
-fn shared(error: &StoreError) -> Outage {
-    match error {
-        StoreError::Degraded { reason } => Outage::Disk(reason.clone()),
-        StoreError::Corrupt { reason } => Outage::Damage(reason.clone()),
-        other => Outage::Other(other.to_string()),
-    }
-}
-
-fn gone() -> StoreError {
-    StoreError::Failed {
-        reason: "the store is closed".to_owned(),
-        source: None,
-    }
-}
-
 /// What the writer does when nobody waits.
 pub(crate) trait Chores: Send {
     /// Runs a bounded piece of work inside a relaxed transaction; `true`: there is more.
@@ -375,14 +209,8 @@ impl Writer {
         F: FnOnce(&mut Tx<'_>) -> Done<T> + Send + 'static,
     {
         let permit = self.permit().await?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Box::new(Task {
-            durability,
-            work: Some(work),
-            result: None,
-            reply,
-            _permit: permit,
-        }))?;
+        let (task, answer) = Task::new(durability, work, permit);
+        self.send(Box::new(task))?;
         answer.await.map_err(|_canceled| gone())?
     }
 
@@ -394,14 +222,9 @@ impl Writer {
         F: FnMut(&mut Tx<'_>) -> Done<Found<T>> + Send + 'static,
     {
         let permit = self.permit().await?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Box::new(Patient {
-            work,
-            deadline: Instant::now() + patience.min(PATIENCE_MAX),
-            result: None,
-            reply,
-            _permit: permit,
-        }))?;
+        let deadline = Instant::now() + patience.min(PATIENCE_MAX);
+        let (job, answer) = Patient::new(deadline, work, permit);
+        self.send(Box::new(job))?;
         answer.await.map_err(|_canceled| gone())?
     }
 

@@ -471,7 +471,7 @@ pub(crate) async fn a_workspace_in_var_tmp_is_there_and_beside_one_elsewhere_it_
         return;
     };
     let profile = profile(dir.path(), WorkspaceAccess::ReadWrite);
-    let script = "echo x > mine; ls /var/tmp | wc -l";
+    let script = "echo x > mine; ls -A /var/tmp | wc -l";
     let outcome = walls
         .sandbox
         .run(sh(dir.path(), script), &profile)
