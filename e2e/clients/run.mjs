@@ -81,6 +81,7 @@ async function drive(release, options, tools) {
     if (record) mkdirSync(record, { recursive: true });
     const seat = new Seat({ release, node: tools.node, modules, folder, gateway, model, tools, record });
     endings.push(() => seat.end());
+    await seat.begin();
     for (const action of options.actions) results.push(await one(seat, action));
   } finally {
     for (const ending of endings.reverse()) await ending();

@@ -92,6 +92,24 @@ fn directive<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+/// The text that says what to do: the newest of the last user messages with a directive, else the newest. Some programs put
+/// what they know of the moment into user messages around the one that was typed.
+fn order_of(messages: &[Value]) -> String {
+    let texts: Vec<String> = messages
+        .iter()
+        .rev()
+        .take_while(|m| m["role"] == "user")
+        .map(text_of)
+        .collect();
+    let has_directive = |text: &&String| {
+        ["tools", "reads", "words", "word", "pace"]
+            .iter()
+            .any(|name| directive(text, name).is_some())
+    };
+    let chosen = texts.iter().find(has_directive).or(texts.first());
+    chosen.cloned().unwrap_or_default()
+}
+
 /// What the caller calls its shell.
 fn shell_of(request: &Value) -> &'static str {
     let offers = |name: &str| {
@@ -121,14 +139,7 @@ async fn complete(State(mock): State<Arc<Mock>>, body: Bytes) -> Response {
         .iter()
         .rposition(|m| m["role"] == "user")
         .unwrap_or(0);
-    // Some programs put what they know of the moment into user messages around the one that was typed.
-    let together = messages[..messages.len().min(last_user + 1)]
-        .iter()
-        .rev()
-        .take_while(|m| m["role"] == "user");
-    let mut texts: Vec<String> = together.map(text_of).collect();
-    texts.reverse();
-    let text = texts.join("\n");
+    let text = order_of(&messages[..messages.len().min(last_user + 1)]);
     let done = messages
         .iter()
         .skip(last_user)

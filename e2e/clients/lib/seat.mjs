@@ -33,19 +33,20 @@ export class Seat {
     this.endings = [];
   }
 
-  /** Puts a recorder in front of the gateway for one action. */
+  /** Puts a recorder in front of the gateway, where one was asked for. */
+  async begin() {
+    if (!this.record) return;
+    this.tee = await startTee({ target: this.gateway.port });
+    this.atEnd(() => this.tee.stop());
+  }
+
+  /** Does one action, and writes down its frames where that was asked for. */
   async recording(action, work) {
-    if (!this.record) return work();
-    const file = join(this.record, `${this.release.label}--${action}--${this.gateway.kind}.jsonl`);
-    this.tee = await startTee({ target: this.gateway.port, file });
+    this.tee?.record(join(this.record, `${this.release.label}--${action}--${this.gateway.kind}.jsonl`));
     try {
       return await work();
     } finally {
-      const tee = this.tee;
-      this.tee = undefined;
-      // Clients that outlive the action, such as a node, keep their way through it.
-      this.atEnd(() => tee.stop());
-      tee.silence();
+      this.tee?.record(undefined);
     }
   }
 

@@ -11,14 +11,13 @@ export const FAR_PROXY = '127.0.0.2';
 const HEAD_MAX = 64 * 1024;
 const SECRET = /^(token|deviceToken|bootstrapToken|password|signature|authorization)$/i;
 
-export function startTee({ target, file, forwardedFor }) {
-  if (file) writeFileSync(file, '');
-  const begun = Date.now();
+export function startTee({ target, forwardedFor }) {
+  let begun = Date.now();
   let conns = 0;
-  let silent = false;
+  let file;
   const sockets = new Set();
   const write = (entry) => {
-    if (file && !silent) appendFileSync(file, `${JSON.stringify({ ms: Date.now() - begun, ...entry })}\n`);
+    if (file) appendFileSync(file, `${JSON.stringify({ ms: Date.now() - begun, ...entry })}\n`);
   };
   const server = createServer((near) => {
     const conn = (conns += 1);
@@ -56,8 +55,11 @@ export function startTee({ target, file, forwardedFor }) {
     server.listen(0, '127.0.0.1', () => {
       resolve({
         port: server.address().port,
-        silence: () => {
-          silent = true;
+        /** Writes down what passes from now on into this file, or nothing. */
+        record: (into) => {
+          file = into;
+          begun = Date.now();
+          if (file) writeFileSync(file, '');
         },
         stop: () => {
           server.close();
