@@ -233,6 +233,7 @@ impl World {
                 };
                 adjutant_sandbox::paths::open(&scope).unwrap()
             }),
+            log_file: None,
             version: "0.0.0-test".to_owned(),
         };
         let listeners = Listeners::bind(&config, dir.path()).await.unwrap();
@@ -377,6 +378,14 @@ impl World {
         let hello = client.next().await;
         assert_eq!(hello["ok"], true, "{hello}");
         (client, hello["payload"].clone())
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn roll(&self) -> u128 {
+        self.entropy.next_u128()
     }
 
     /// Claims the next run as a worker would.
@@ -547,6 +556,19 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// The next text, which is hoped to be the one that is named.
+    pub(crate) async fn next_or(&mut self, wanted: &str) -> Value {
+        match tokio::time::timeout(PATIENCE / 2, self.next()).await {
+            Ok(value) => value,
+            Err(_silence) => panic!("silence instead of {wanted}"),
+        }
+    }
+
+    /// Says goodbye; what the other side still says can be read.
+    pub(crate) async fn hang_up(&mut self) {
+        drop(self.socket.close(None).await);
     }
 
     /// The next text that fits.
