@@ -287,7 +287,9 @@ impl Handle<SessionsReset> for Core {
     ) -> Result<SessionEntry, Fault> {
         let key = self.key("sessions.reset", &params.key)?;
         Self::agrees("sessions.reset", &key, params.agent_id.as_deref())?;
-        let old = self.session(&key).await?;
+        let Some(old) = self.deps.store.session(self.owner(), &key).await? else {
+            return self.begin_session(caller, &key).await;
+        };
         self.audit(
             caller,
             "session.reset",
@@ -393,6 +395,26 @@ impl Handle<SessionsResume> for Core {
 }
 
 impl Core {
+    /// A session that is new is as good as one that was reset: clients of other programs begin sessions so.
+    async fn begin_session(
+        &self,
+        caller: &Caller,
+        key: &SessionKey,
+    ) -> Result<SessionEntry, Fault> {
+        self.agent(&key.agent()).await?;
+        self.audit(
+            caller,
+            "session.create",
+            key.as_str(),
+            serde_json::json!({}),
+        )
+        .await?;
+        let expiry = self.config.session_expiry.map(Span::duration);
+        let store = &self.deps.store;
+        let session = store.open_session(self.owner(), key, None, expiry).await?;
+        Ok(self.entry(&session))
+    }
+
     /// A row with what is under way and what was spent.
     pub(crate) async fn full_row(&self, session: &Session) -> Result<SessionRow, Fault> {
         let (store, owner) = (&self.deps.store, self.owner());

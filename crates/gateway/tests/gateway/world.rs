@@ -486,6 +486,16 @@ impl World {
         }
     }
 
+    pub(crate) fn cancelled(by: String) -> Entry {
+        Entry::Finished {
+            outcome: Outcome::Cancelled { by },
+            usage: Usage::default(),
+            cost: Cost::Priced {
+                micros: Micros::ZERO,
+            },
+        }
+    }
+
     /// The gateway still works.
     pub(crate) async fn assert_healthy(&self) {
         assert_eq!(self.ok("health", json!({})).await["ok"], true);

@@ -31,7 +31,7 @@ methods! {
     SessionsPatch = "sessions.patch" (SessionsPatchParams) -> SessionEntry
         { access: Admin, kind: Write, order: Order::BySession, reply: Once }
 
-    /// Point a session at a new, empty thread; the old thread stays.
+    /// Point a session at a new, empty thread; the old thread stays. A session that never was begins.
     SessionsReset = "sessions.reset" (SessionsResetParams) -> SessionEntry
         { access: Admin, kind: Write, order: Order::BySession, reply: Once }
 

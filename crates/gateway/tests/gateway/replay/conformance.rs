@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use adjutant_protocol::events::{Audience, EVENTS};
+use adjutant_protocol::{Audience, event_specs};
 
 use super::{known, transcript};
 
@@ -90,14 +90,14 @@ fn tables() -> String {
         let _infallible = writeln!(out, "| `{method}` | {why} |");
     }
     out.push_str("\n### Events\n\n| event | who hears it | what it says |\n|---|---|---|\n");
-    for row in EVENTS {
+    for row in event_specs() {
         let who = match row.audience {
             Audience::Everyone => "every connection".to_owned(),
             Audience::Operators(scope) => format!("`{scope}`"),
             Audience::Subscribers => "`operator.read`, after `sessions.subscribe`".to_owned(),
-            Audience::One => "one connection".to_owned(),
+            Audience::OneSocket => "one connection".to_owned(),
         };
-        let _infallible = writeln!(out, "| `{}` | {who} | {} |", row.name, row.docs.trim());
+        let _infallible = writeln!(out, "| `{}` | {who} | {} |", row.name, row.summary());
     }
     out.push('\n');
     out
