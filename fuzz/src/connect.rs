@@ -10,14 +10,14 @@ use super::world::{TOKEN, World};
 use futures::{SinkExt as _, StreamExt as _};
 
 /// Between two frames of an input.
-pub const BETWEEN: u8 = 0;
+pub(super) const BETWEEN: u8 = 0;
 /// Frames of an input that are sent; more are left out.
 const FRAMES_MAX: usize = 16;
 /// How long the gateway may think.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Sends the frames of `bytes` over one connection and checks everything that comes back. Stands for the token: `<TOKEN>`.
-pub async fn check(world: &World, bytes: &[u8]) {
+pub(super) async fn check(world: &World, bytes: &[u8]) {
     let mut client = world.ws("/", &[]).await.expect("a connection");
     let challenge = client.next().await;
     assert_eq!(challenge["event"], "connect.challenge");

@@ -5,7 +5,7 @@ use adjutant_protocol::{Codec as _, Decoded, Fault, Frames, JsonRpc, Outbound, R
 use serde_json::Value;
 
 /// Reads `bytes` as both codecs would, answers what they say, and checks the answers.
-pub fn check(bytes: &[u8]) {
+pub(super) fn check(bytes: &[u8]) {
     for protocol in [Protocol::V3, Protocol::V4] {
         frames(Frames { protocol }, bytes);
     }
