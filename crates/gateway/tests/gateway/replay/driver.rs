@@ -58,6 +58,9 @@ impl Replay {
     pub(crate) async fn play(&mut self) {
         let lines = transcript::read(&self.name);
         let worker = worker::employ(&self.world);
+        if self.name.contains("devices-approve") || self.name.contains("devices-list-pending") {
+            self.leave_request(&lines).await;
+        }
         for line in &lines {
             match (line.dir, line.kind) {
                 (Direction::Client, Kind::Upgrade) => self.open(line).await,
@@ -89,6 +92,9 @@ impl Replay {
     }
 
     async fn send(&mut self, line: &Line) {
+        if line.text("/method") == "connect" && self.was_known(line) {
+            self.introduce(line).await;
+        }
         let mut frame = line.frame.clone();
         replace(&mut frame["params"], &self.ours);
         let Some(socket) = self.sockets.get_mut(&line.conn) else {
@@ -104,6 +110,57 @@ impl Replay {
             .asked
             .insert(line.text("/id").to_owned(), frame.clone());
         socket.client.say(frame).await;
+    }
+
+    /// Whether the recorded gateway knew this device before the conversation began, or admitted a node unseen, which
+    /// ours never does.
+    fn was_known(&self, line: &Line) -> bool {
+        let node = line.text("/params/role") == "node" && !self.name.ends_with("refused");
+        let remembered = token_name(line).is_some_and(|name| !self.ours.contains_key(&name));
+        node || remembered
+    }
+
+    /// Pairs the device of a recorded `connect` beforehand, and keeps its token.
+    async fn introduce(&mut self, line: &Line) {
+        let answer = self.knock(line).await;
+        let hello = if answer["ok"] == true {
+            answer
+        } else {
+            let request = answer["error"]["details"]["requestId"].clone();
+            let approve = json!({ "requestId": request });
+            self.world.ok("device.pair.approve", approve).await;
+            self.knock(line).await
+        };
+        let token = hello["payload"]["auth"]["deviceToken"].as_str().unwrap();
+        if let Some(name) = token_name(line) {
+            self.ours.insert(name, token.to_owned());
+        }
+    }
+
+    /// Connects once with the shared token, as the device of a recorded `connect`.
+    async fn knock(&self, line: &Line) -> Value {
+        let mut client = self.world.ws("/", &[]).await.unwrap();
+        let challenge = client.next().await;
+        let nonce = challenge["payload"]["nonce"].as_str().unwrap().to_owned();
+        let mut frame = line.frame.clone();
+        frame["params"]["auth"] = json!({ "token": TOKEN });
+        device::prove(&mut frame["params"], &nonce, self.world.now());
+        client.say(frame).await;
+        client.next().await
+    }
+
+    /// Leaves a request to be paired, as the conversation expects to find one.
+    pub(crate) async fn leave_request(&mut self, lines: &[Line]) {
+        let node = "2026.2.26--pairing-remote-node-refused";
+        let connect = transcript::read(node).into_iter().find(Line::is_request);
+        let refused = self.knock(&connect.unwrap()).await;
+        let request = refused["error"]["details"]["requestId"].as_str().unwrap();
+        for line in lines {
+            if line.text("/method") == "device.pair.approve" {
+                let recorded = line.text("/params/requestId").to_owned();
+                self.ours.insert(recorded, request.to_owned());
+            }
+        }
     }
 
     async fn hear(&mut self, line: &Line) {
@@ -196,6 +253,15 @@ impl Replay {
         }
         self.problems.extend(order(&socket.events));
     }
+}
+
+/// The placeholder of a device token in a recorded `connect`.
+fn token_name(line: &Line) -> Option<String> {
+    ["/params/auth/token", "/params/auth/deviceToken"]
+        .into_iter()
+        .map(|pointer| line.text(pointer))
+        .find(|text| text.starts_with("<DEVICE_TOKEN"))
+        .map(str::to_owned)
 }
 
 impl Socket {

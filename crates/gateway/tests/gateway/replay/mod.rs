@@ -46,14 +46,10 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    #[ignore = "needs device tokens"]
     january_agent = "2026.1.24-3--agent";
     january_call_health = "2026.1.24-3--call-health";
-    #[ignore = "needs device tokens"]
     january_call_unknown_method = "2026.1.24-3--call-unknown-method";
-    #[ignore = "needs pairing"]
     january_control_ui = "2026.1.24-3--control-ui";
-    #[ignore = "needs pairing"]
     january_devices_list = "2026.1.24-3--devices-list";
     #[ignore = "needs nodes"]
     january_node_invoke_refused = "2026.1.24-3--node-invoke-refused";
@@ -67,22 +63,16 @@ transcripts! {
     january_nodes_status = "2026.1.24-3--nodes-status";
     #[ignore = "needs nodes and pairing"]
     january_rpc_batch = "2026.1.24-3--rpc-batch";
-    #[ignore = "needs device tokens"]
     january_status = "2026.1.24-3--status";
-    #[ignore = "needs device tokens"]
     january_tui = "2026.1.24-3--tui";
-    #[ignore = "needs pairing"]
     february_early_health = "2026.2.19--health";
     february_agent = "2026.2.26--agent";
     february_call_health = "2026.2.26--call-health";
     february_call_unknown_method = "2026.2.26--call-unknown-method";
     february_call_wrong_token = "2026.2.26--call-wrong-token";
-    #[ignore = "needs pairing"]
     february_control_ui = "2026.2.26--control-ui";
     february_cron_list = "2026.2.26--cron-list";
-    #[ignore = "needs pairing"]
     february_devices_approve = "2026.2.26--devices-approve";
-    #[ignore = "needs pairing"]
     february_devices_list_pending = "2026.2.26--devices-list-pending";
     #[ignore = "needs nodes and pairing"]
     february_exec_approval_resolve = "2026.2.26--exec-approval-resolve";
@@ -109,19 +99,15 @@ transcripts! {
     february_status = "2026.2.26--status";
     february_tui = "2026.2.26--tui";
     february_tui_tool = "2026.2.26--tui-tool";
-    #[ignore = "needs pairing"]
     may_call_unknown_method = "2026.5.7--call-unknown-method";
     may_call_wrong_token = "2026.5.7--call-wrong-token";
     september_agent = "2026.9.6--agent";
     september_call_health = "2026.9.6--call-health";
     september_call_unknown_method = "2026.9.6--call-unknown-method";
     september_call_wrong_token = "2026.9.6--call-wrong-token";
-    #[ignore = "needs pairing"]
     september_control_ui = "2026.9.6--control-ui";
     september_cron_list = "2026.9.6--cron-list";
-    #[ignore = "needs pairing"]
     september_devices_approve = "2026.9.6--devices-approve";
-    #[ignore = "needs pairing"]
     september_devices_list_pending = "2026.9.6--devices-list-pending";
     #[ignore = "needs nodes"]
     september_node_describe = "2026.9.6--node-describe";
