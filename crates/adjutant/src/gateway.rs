@@ -178,6 +178,8 @@ fn gateway_deps(
         limits: Arc::new(move |agent| limits_for(&live.current().tree.budget.caps(), agent)),
         workspaces: parts.home.join("workspaces"),
         control_ui: control_ui(parts)?,
+        log_file: crate::daemon::is_daemon()
+            .then(|| crate::host::log_file(&parts.home, parts.config.logging.path.as_deref())),
         version: crate::VERSION.to_owned(),
     })
 }

@@ -148,7 +148,8 @@ impl Machine {
     }
 }
 
-fn log_file(home: &Path, path: Option<&str>) -> PathBuf {
+/// Where a daemon logs to.
+pub(crate) fn log_file(home: &Path, path: Option<&str>) -> PathBuf {
     path.map_or_else(|| home.join("logs").join("gateway.log"), PathBuf::from)
 }
 

@@ -33,7 +33,7 @@ const TOLD_ONCE: [(&str, &str); 2] = [
     ("device.setup.code", "setupCode"),
 ];
 /// Methods that may take as long as they take.
-const UNHURRIED: [&str; 2] = ["agent.wait", "verify.run"];
+const UNHURRIED: [&str; 3] = ["agent.wait", "exec.approval.waitDecision", "verify.run"];
 
 /// A call that may go on, with its place in line.
 pub(crate) struct Prepared {

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::edge::{Pages, Signatures, Throttle};
 use crate::hub::Hub;
 use crate::lanes::Lanes;
+use crate::questions::Questions;
 use crate::snapshot::Snapshots;
 use crate::waits::Waits;
 
@@ -55,6 +56,8 @@ pub struct Deps {
     pub workspaces: PathBuf,
     /// The folder of a browser Control UI, where one is to be served.
     pub control_ui: Option<Arc<dyn Files>>,
+    /// Where this gateway logs to; none when it logs to a terminal.
+    pub log_file: Option<PathBuf>,
     /// Version of this program.
     pub version: String,
 }
@@ -66,6 +69,7 @@ pub(crate) struct Core {
     pub(crate) started: Duration,
     pub(crate) hub: Hub,
     pub(crate) waits: Waits,
+    pub(crate) questions: Questions,
     pub(crate) lanes: Lanes,
     pub(crate) snapshots: Snapshots,
     pub(crate) throttle: Throttle,
@@ -87,6 +91,7 @@ impl Core {
             started: deps.clock.monotonic(),
             hub: Hub::default(),
             waits: Waits::default(),
+            questions: Questions::default(),
             lanes: Lanes::default(),
             snapshots: Snapshots::default(),
             throttle: Throttle::default(),

@@ -11,7 +11,9 @@ use tokio_util::task::TaskTracker;
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::MessageId;
 use adjutant_ports::{Notice, StoreError, Topics};
-use adjutant_protocol::events::connection::{Health, Tick, TickEvent};
+use adjutant_protocol::events::connection::{
+    Health, PresenceChanged, PresenceEvent, Tick, TickEvent,
+};
 
 use crate::config::{Config, Finding};
 use crate::core::{Core, Deps};
@@ -25,6 +27,10 @@ const FEED_PAGE: u32 = 500;
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// Between two `health` events.
 const HEALTH_EVERY: Duration = Duration::from_secs(60);
+/// How long news of presence and health may gather before they are told.
+const NEWS_DELAY: Duration = Duration::from_millis(20);
+/// Between two tellings of such news.
+const NEWS_PAUSE: Duration = Duration::from_millis(500);
 /// How long connections may take to end when the gateway stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after an accept that failed for want of descriptors or memory.
@@ -75,6 +81,7 @@ impl Gateway {
             .start_at(core.deps.store.cursor(core.owner()).await?);
         tasks.spawn(feed(Arc::clone(&core), watch));
         tasks.spawn(keep_time(Arc::clone(&core)));
+        tasks.spawn(keep_told(Arc::clone(&core)));
         accept_all(&core, &listeners, &tasks).await;
         drop(listeners);
         tasks.close();
@@ -209,6 +216,7 @@ async fn tell(core: &Core, events: &[Event]) {
     };
     core.snapshots.note(events);
     core.hub.tell(events, &texts, core.deps.clock.monotonic());
+    core.tell_news(events).await;
     for event in events {
         core.deps.metrics.observe(event);
         if let (EventKind::RunFinished { .. }, Some(run)) = (&event.kind, event.run) {
@@ -263,11 +271,47 @@ async fn keep_time(core: Arc<Core>) {
         }
         if now.saturating_sub(reported) >= HEALTH_EVERY && core.hub.has_frames() {
             reported = now;
-            if let Ok(snapshot) = core.snapshot().await {
-                let versions = (core.hub.presence_version(), snapshot.version);
-                core.hub
-                    .broadcast::<Health>(&snapshot.health, Some(versions));
+            if core.snapshot().await.is_ok() {
+                core.hub.news.notify_one();
             }
+        }
+    }
+}
+
+/// Tells who came and left and newer health reports, at most once per [`NEWS_PAUSE`] however many there are: when a
+/// thousand clients come back at once, each hears of the crowd, not of every head.
+async fn keep_told(core: Arc<Core>) {
+    let (mut presence, mut health) = (core.hub.presence_version(), 0);
+    loop {
+        let news = async {
+            core.hub.news.notified().await;
+            tokio::time::sleep(NEWS_DELAY).await;
+        };
+        if core.stop.run_until_cancelled(news).await.is_none() {
+            return;
+        }
+        let newest = core.snapshots.newest();
+        let version = newest.as_ref().map_or(0, |snapshot| snapshot.version);
+        let versions = Some((core.hub.presence_version(), version));
+        if core.hub.presence_version() != presence {
+            presence = core.hub.presence_version();
+            let presence = core.presence();
+            core.hub
+                .broadcast::<PresenceChanged>(&PresenceEvent { presence }, versions);
+        }
+        if let Some(snapshot) = newest
+            && snapshot.version != health
+        {
+            health = snapshot.version;
+            core.hub.broadcast::<Health>(&snapshot.health, versions);
+        }
+        if core
+            .stop
+            .run_until_cancelled(tokio::time::sleep(NEWS_PAUSE))
+            .await
+            .is_none()
+        {
+            return;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One task feeds the hub, so that everybody hears the same order. Telling never waits: a client's outbox is bounded,
 //! and a client that does not read is cut.
 
+mod announce;
 mod frames_view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,16 +20,17 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::{Pulse, PulseKind};
 use adjutant_protocol::frames::{ClientInfo, ClientMode};
 use adjutant_protocol::methods::system::{DeltaKind, Presence, WireDelta, WireEvent};
-use adjutant_protocol::{
-    Audience, Caller, Codec as _, EventType, Frames, JsonRpc, Loss, Outbound, Role, Scope, Scopes,
-};
+use adjutant_protocol::{Caller, Codec as _, Frames, JsonRpc, Outbound, Role, Scope, Scopes};
 
 use crate::socket::OutboxDrop as Drop;
 use crate::socket::{Farewell, Outbox};
+pub(crate) use announce::{FEED_SESSIONS_MAX, FeedChange, FeedChanged};
 use frames_view::RunView;
 
 /// Runs whose live state is kept for surfaces; beyond, the oldest are forgotten.
 const RUNS_MAX: usize = 4_096;
+/// Connections listed among those present.
+const PRESENT_MAX: usize = 200;
 /// A client that has been silent this long is asked whether it is there.
 const PING_AFTER: Duration = Duration::from_secs(12);
 /// A client that has been silent this long is gone (R26).
@@ -62,9 +64,14 @@ enum Wanted {
 struct Subscriber {
     outbox: Arc<Outbox>,
     format: Format,
+    role: Role,
     scopes: Scopes,
     device: Option<(DeviceId, Role)>,
+    /// It is an operator with the read scope: it hears of runs.
+    reads: bool,
     wanted: Wanted,
+    /// Which changes of sessions a frames client asked for.
+    feed: announce::Feed,
     /// Whether older events are being sent; newer ones come from the feed then, too.
     catching_up: Option<u64>,
     /// Everything up to here was handed over: the feed may be ahead of what was told.
@@ -80,19 +87,6 @@ pub(crate) struct Newcomer<'a> {
 }
 
 impl Subscriber {
-    fn reads(&self) -> bool {
-        self.scopes.allow(Scope::Read)
-    }
-
-    /// Whether its scopes let it hear the event.
-    fn may_hear(&self, audience: Audience) -> bool {
-        match audience {
-            Audience::Everyone => true,
-            Audience::Operators(scope) => self.scopes.allow(scope),
-            Audience::OneSocket => false,
-        }
-    }
-
     /// Says something that is not part of the feed.
     fn say(
         &mut self,
@@ -145,6 +139,8 @@ struct State {
 pub(crate) struct Hub {
     state: Mutex<State>,
     told: Notify,
+    /// Somebody came or left, or a report is newer than what was told.
+    pub(crate) news: Notify,
 }
 
 /// A subscription that must read the feed first.
@@ -168,18 +164,22 @@ impl Hub {
 
     /// Begins to tell a client everything its scopes allow.
     pub(crate) fn subscribe(&self, id: u64, outbox: Arc<Outbox>, format: Format, caller: &Caller) {
-        let scopes = caller.scopes;
         let subscriber = Subscriber {
             outbox,
             format,
-            scopes,
+            role: caller.role,
+            scopes: caller.scopes,
             device: caller.device.clone().map(|device| (device, caller.role)),
+            reads: caller.role == Role::Operator && caller.scopes.allow(Scope::Read),
             wanted: Wanted::All,
+            feed: announce::Feed::default(),
             catching_up: None,
             sent: 0,
             seq: 0,
         };
-        self.lock().subscribers.insert(id, subscriber);
+        self.lock()
+            .subscribers
+            .insert(caller.connection, subscriber);
     }
 
     pub(crate) fn unsubscribe(&self, id: u64) {
@@ -187,6 +187,7 @@ impl Hub {
         state.subscribers.remove(&id);
         if state.present.remove(&id).is_some() {
             state.presence_version += 1;
+            self.news.notify_one();
         }
     }
 
@@ -220,6 +221,7 @@ impl Hub {
         let mut state = self.lock();
         state.present.insert(id, presence);
         state.presence_version += 1;
+        self.news.notify_one();
     }
 
     /// Ends every connection of a device, in one role or in all.
@@ -250,8 +252,11 @@ impl Hub {
         }
     }
 
+    /// Who is there, the newest last, at most [`PRESENT_MAX`].
     pub(crate) fn present(&self) -> Vec<Presence> {
-        self.lock().present.values().cloned().collect()
+        let state = self.lock();
+        let skip = state.present.len().saturating_sub(PRESENT_MAX);
+        state.present.values().skip(skip).cloned().collect()
     }
 
     pub(crate) fn presence_version(&self) -> u64 {
@@ -362,7 +367,7 @@ impl Hub {
             let mut text: Option<Utf8Bytes> = None;
             for subscriber in subscribers
                 .values()
-                .filter(|s| s.reads() && s.catching_up.is_none() && s.sent < event.cursor)
+                .filter(|s| s.reads && s.catching_up.is_none() && s.sent < event.cursor)
             {
                 if matches!(subscriber.format, Format::JsonRpc) && subscriber.wants(session) {
                     let text = text.get_or_insert_with(|| rpc_event(event).into());
@@ -414,7 +419,7 @@ impl Hub {
         });
         view.delta_seq += 1;
         let mut text: Option<Utf8Bytes> = None;
-        for subscriber in subscribers.values().filter(|s| s.reads()) {
+        for subscriber in subscribers.values().filter(|s| s.reads) {
             if matches!(subscriber.format, Format::JsonRpc)
                 && subscriber.wants(Some(pulse.session.as_str()))
             {
@@ -436,36 +441,6 @@ impl Hub {
             .subscribers
             .values()
             .any(|s| matches!(s.format, Format::Frames { .. }))
-    }
-
-    /// Sends an event to every frames client whose scopes its row names.
-    pub(crate) fn broadcast<E: EventType>(
-        &self,
-        payload: &E::Payload,
-        state_version: Option<(u64, u64)>,
-    ) {
-        let Ok(payload) = serde_json::value::to_raw_value(payload) else {
-            return;
-        };
-        let drop_it = match E::SPEC.loss {
-            Loss::Never => Drop::Never,
-            Loss::WhenFull | Loss::Pieces => Drop::WhenFull,
-        };
-        let mut state = self.lock();
-        let hearers = state.subscribers.values_mut();
-        for subscriber in hearers.filter(|s| s.may_hear(E::SPEC.audience)) {
-            if let Format::Frames { codec, .. } = subscriber.format {
-                subscriber.seq += 1;
-                let seq = Some(subscriber.seq);
-                let text = codec.encode(Outbound::Event {
-                    name: E::SPEC.name,
-                    payload: &payload,
-                    seq,
-                    state_version,
-                });
-                subscriber.outbox.event(text.into(), drop_it);
-            }
-        }
     }
 
     /// Asks silent clients whether they are there, and cuts those that were asked in vain (R26).
@@ -495,7 +470,7 @@ pub(crate) struct Said {
 }
 
 fn say(subscribers: &mut BTreeMap<u64, Subscriber>, said: &Said) {
-    for subscriber in subscribers.values_mut().filter(|s| s.reads()) {
+    for subscriber in subscribers.values_mut().filter(|s| s.reads) {
         let Format::Frames { codec, tool_events } = subscriber.format else {
             continue;
         };

@@ -13,6 +13,8 @@ mod gateway;
 mod hub;
 mod lanes;
 mod methods;
+mod news;
+mod questions;
 mod snapshot;
 mod socket;
 mod waits;

@@ -88,12 +88,14 @@ impl Snapshots {
         }
     }
 
+    /// The last reports that were made.
+    pub(crate) fn newest(&self) -> Option<Arc<Snapshot>> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.clone()
+    }
+
     fn fresh(&self, now: Duration) -> Option<Arc<Snapshot>> {
-        let newest = self
-            .newest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()?;
+        let newest = self.newest()?;
         let age = now.saturating_sub(newest.made);
         let good = age < YOUNG || age < OLD && !self.changed.load(Ordering::Acquire);
         good.then_some(newest)

@@ -10,6 +10,8 @@ use adjutant_protocol::methods::common::{ContentPart, Spent, WireMessage, WireRo
 use adjutant_protocol::methods::runs::RunRow;
 use adjutant_protocol::methods::sessions::{SessionKind, SessionRow};
 
+use crate::methods::chat::VERBOSE;
+
 pub(crate) fn message(message: &Message) -> WireMessage {
     let role = match message.role {
         Role::User => WireRole::User,
@@ -79,6 +81,8 @@ pub(crate) fn session_row(session: &Session, now: Timestamp) -> SessionRow {
     SessionRow {
         key: session.key.as_str().to_owned(),
         kind: SessionKind::Direct,
+        chat_type: SessionKind::Direct,
+        verbose_level: VERBOSE.to_owned(),
         session_id: session.id,
         thread_id: session.thread,
         updated_at: session.updated_at,
@@ -90,6 +94,11 @@ pub(crate) fn session_row(session: &Session, now: Timestamp) -> SessionRow {
         last_message_preview: None,
         model_provider: provider,
         model,
+        has_active_run: None,
+        active_run_ids: None,
+        input_tokens: None,
+        output_tokens: None,
+        total_tokens: None,
         expires_at: session.expires_at,
         expired: is_expired(session, now),
     }

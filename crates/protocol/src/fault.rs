@@ -59,17 +59,17 @@ codes! {
     InvalidRequest "INVALID_REQUEST"       "INVALID_REQUEST"       -32600, 400 Never;
     UnknownMethod  "UNKNOWN_METHOD"        "INVALID_REQUEST"       -32601, 404 Never;
     InvalidParams  "INVALID_PARAMS"        "INVALID_REQUEST"       -32602, 400 Never;
-    Internal       "INTERNAL"              "INTERNAL"              -32603, 500 Once;
-    NotFound       "NOT_FOUND"             "NOT_FOUND"             RPC_OURS, 404 Never;
+    Internal       "INTERNAL"              "UNAVAILABLE"           -32603, 500 Once;
+    NotFound       "NOT_FOUND"             "INVALID_REQUEST"       RPC_OURS, 404 Never;
     Unauthorized   "UNAUTHORIZED"          "INVALID_REQUEST"       RPC_OURS, 401 Never;
     Forbidden      "FORBIDDEN"             "FORBIDDEN"             RPC_OURS, 403 Never;
     NotPaired      "NOT_PAIRED"            "NOT_PAIRED"            RPC_OURS, 403 Never;
-    Conflict       "CONFLICT"              "CONFLICT"              RPC_OURS, 409 Never;
-    KeyReused      "IDEMPOTENCY_MISMATCH"  "IDEMPOTENCY_MISMATCH"  RPC_OURS, 409 Never;
-    RateLimited    "RATE_LIMITED"          "RATE_LIMITED"          RPC_OURS, 429 After;
-    BudgetSpent    "BUDGET_SPENT"          "BUDGET_SPENT"          RPC_OURS, 402 Never;
-    TooLarge       "TOO_LARGE"             "TOO_LARGE"             RPC_OURS, 413 Never;
-    Expired        "EXPIRED"               "EXPIRED"               RPC_OURS, 410 Never;
+    Conflict       "CONFLICT"              "INVALID_REQUEST"       RPC_OURS, 409 Never;
+    KeyReused      "IDEMPOTENCY_MISMATCH"  "INVALID_REQUEST"       RPC_OURS, 409 Never;
+    RateLimited    "RATE_LIMITED"          "UNAVAILABLE"           RPC_OURS, 429 After;
+    BudgetSpent    "BUDGET_SPENT"          "UNAVAILABLE"           RPC_OURS, 402 Never;
+    TooLarge       "TOO_LARGE"             "INVALID_REQUEST"       RPC_OURS, 413 Never;
+    Expired        "EXPIRED"               "INVALID_REQUEST"       RPC_OURS, 410 Never;
     AgentTimeout   "AGENT_TIMEOUT"         "AGENT_TIMEOUT"         RPC_OURS, 504 Once;
     Unavailable    "UNAVAILABLE"           "UNAVAILABLE"           RPC_OURS, 503 After;
 }

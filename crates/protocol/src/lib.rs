@@ -20,4 +20,4 @@ pub use codec::{Batch, Codec, Decoded, Frames, JsonRpc, Outbound, Refused, Reque
 pub use events::{Audience, EventSpec, EventType, Loss, event_specs};
 pub use fault::{Fault, Retry, Wire, wire};
 pub use method::{Access, Handle, Kind, Method, MethodSpec, Order, Reply};
-pub use methods::{Server, call, find, specs};
+pub use methods::{Server, call, find, read, specs};

@@ -34,7 +34,7 @@ fn names_are_unique_and_every_method_is_described() {
         .filter(|spec| spec.reply == Reply::AckThenFinal)
         .map(|spec| spec.name)
         .collect();
-    assert_eq!(twice, ["agent"]);
+    assert_eq!(twice, ["agent", "exec.approval.request"]);
 }
 
 #[test]

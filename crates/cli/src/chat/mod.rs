@@ -222,6 +222,7 @@ impl Chat<'_> {
                 let params = SessionsResetParams {
                     key: self.session.clone(),
                     idempotency_key: Some(fresh_key()?),
+                    ..SessionsResetParams::default()
                 };
                 match self.gateway.call::<SessionsReset>(params).await {
                     Ok(entry) => {

@@ -6,8 +6,8 @@ use adjutant_protocol::methods::budget::{
     BudgetStatusParams, BudgetUsage, BudgetUsageParams, LimitsGetParams, LimitsSetParams,
     LimitsShown, UsageGroup,
 };
-use adjutant_protocol::methods::common::{NoParams, Spent};
-use adjutant_protocol::methods::models::ModelsList;
+use adjutant_protocol::methods::common::Spent;
+use adjutant_protocol::methods::models::{ModelsList, ModelsListParams};
 use serde_json::json;
 
 use super::agent_id_of;
@@ -175,7 +175,7 @@ fn limits(shown: &LimitsShown) -> String {
 async fn prices(cx: &Cx<'_>) -> Result<(), Failure> {
     let page = Connection::for_data(cx)
         .await?
-        .call::<ModelsList>(NoParams {})
+        .call::<ModelsList>(ModelsListParams::default())
         .await?;
     let document = json!({
         "unit": "micro-dollars per million tokens",

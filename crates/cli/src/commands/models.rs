@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use adjutant_domain::money::Micros;
 use adjutant_protocol::methods::common::NoParams;
-use adjutant_protocol::methods::models::{ModelsList, ModelsStatus};
+use adjutant_protocol::methods::models::{ModelsList, ModelsListParams, ModelsStatus};
 
 use crate::args::ModelsCommand;
 use crate::connect::Connection;
@@ -16,7 +16,9 @@ pub(super) async fn models(cx: &Cx<'_>, command: &ModelsCommand) -> Result<Exit,
     let gateway = Connection::for_data(cx).await?;
     match command {
         ModelsCommand::List => {
-            let page = gateway.call::<ModelsList>(NoParams {}).await?;
+            let page = gateway
+                .call::<ModelsList>(ModelsListParams::default())
+                .await?;
             cx.terminal.show(&page, || {
                 let mut table = Table::new(&["MODEL", "READY", "CONTEXT", "IN", "OUT", "NAME"]);
                 for it in &page.models {

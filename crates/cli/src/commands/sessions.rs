@@ -112,6 +112,7 @@ async fn reset(
     let params = SessionsResetParams {
         key: key.to_owned(),
         idempotency_key: Some(fresh_key()?),
+        ..SessionsResetParams::default()
     };
     let entry = gateway.call::<SessionsReset>(params).await?;
     cx.terminal.show(&entry, || {
@@ -140,6 +141,7 @@ async fn delete(
         key: key.to_owned(),
         delete_transcript: None,
         idempotency_key: Some(fresh_key()?),
+        ..SessionsDeleteParams::default()
     };
     let deleted = gateway.call::<SessionsDelete>(params).await?;
     cx.terminal

@@ -17,7 +17,7 @@ fn thread() -> Value {
 }
 
 fn session() -> Value {
-    json!({ "key": "agent:main:main", "kind": "direct", "sessionId": SESSION, "threadId": THREAD, "updatedAt": 0,
+    json!({ "key": "agent:main:main", "kind": "direct", "chatType": "direct", "verboseLevel": "on", "sessionId": SESSION, "threadId": THREAD, "updatedAt": 0,
             "createdAt": 0, "agentId": "main", "displayName": "main" })
 }
 
@@ -28,7 +28,7 @@ fn agent() -> Value {
 }
 
 fn entry() -> Value {
-    json!({ "ok": true, "key": "agent:main:main", "path": "store", "entry": session() })
+    json!({ "ok": true, "key": "agent:main:main", "sessionId": SESSION, "path": "store", "entry": session() })
 }
 
 fn gateway() -> FakeGateway {
@@ -70,7 +70,7 @@ fn gateway() -> FakeGateway {
         ("threads.delete", json!({ "deleted": true })),
         (
             "sessions.list",
-            json!({ "ts": 0, "path": "store", "count": 1, "totalCount": 1, "hasMore": false,
+            json!({ "ts": 0, "path": "store", "count": 1, "limitApplied": 100, "totalCount": 1, "hasMore": false,
             "nextOffset": null, "sessions": [session()],
             "defaults": { "modelProvider": "offline", "model": "rules", "contextTokens": null } }),
         ),

@@ -36,7 +36,7 @@ fn waited(state: &str, more: &Value) -> Value {
 }
 
 fn history(text: &str) -> Value {
-    json!({ "sessionKey": "agent:main:main", "hasMore": false, "messages": [
+    json!({ "sessionKey": "agent:main:main", "hasMore": false, "verboseLevel": "on", "messages": [
         { "role": "assistant", "content": [{ "type": "text", "text": text }], "timestamp": 0, "id": MESSAGE }] })
 }
 
@@ -240,7 +240,7 @@ async fn after_the_time_given_the_run_is_stopped() {
 
 #[tokio::test]
 async fn a_tool_call_prints_its_whole_result() {
-    let result = json!({ "sessionKey": "agent:main:tools", "hasMore": false, "messages": [
+    let result = json!({ "sessionKey": "agent:main:tools", "hasMore": false, "verboseLevel": "on", "messages": [
         { "role": "toolResult", "content": [{ "type": "text", "text": "line 1\nline 2" }], "timestamp": 0 }] });
     let call = json!({ "type": "call_finished", "call": CALL, "name": "file_read", "outcome": "done", "preview": "line 1" });
     let fake = gateway("")
@@ -261,8 +261,8 @@ async fn a_tool_call_prints_its_whole_result() {
 #[tokio::test]
 async fn a_chat_talks_obeys_and_leaves() {
     let fake = gateway("Hello.")
-        .with("sessions.reset", json!({ "ok": true, "key": "agent:main:main", "path": "store", "entry": {
-            "key": "agent:main:main", "kind": "direct", "sessionId": "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV",
+        .with("sessions.reset", json!({ "ok": true, "key": "agent:main:main", "sessionId": "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV", "path": "store", "entry": {
+            "key": "agent:main:main", "kind": "direct", "chatType": "direct", "verboseLevel": "on", "sessionId": "ses_01ARZ3NDEKTSV4RRFFQ69G5FAV",
             "threadId": "thr_01ARZ3NDEKTSV4RRFFQ69G5FAV", "updatedAt": 0, "createdAt": 0, "agentId": "main",
             "displayName": "main" } }))
         .telling(vec![Act::Delta("Hel"), Act::Delta("lo."), replied(), finished("done")]);

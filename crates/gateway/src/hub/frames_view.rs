@@ -15,6 +15,7 @@ use adjutant_protocol::events::runs::{Agent, AgentEvent, Chat, ChatEvent, ChatSt
 use adjutant_protocol::methods::common::{ContentPart, WireMessage, WireRole};
 
 use super::Said;
+use crate::methods::chat::BY_STOP;
 
 /// At most one chat delta per run in this time.
 const CHAT_DELTA_EVERY: Duration = Duration::from_millis(150);
@@ -25,6 +26,7 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct RunView {
     name: String,
     session: String,
+    agent: String,
     seq: u64,
     started: bool,
     /// Live signals so far.
@@ -44,9 +46,12 @@ struct ChatProgress {
 
 impl RunView {
     pub(crate) fn new(name: String, session: String) -> Self {
+        // `agent:<agent>:<rest>`.
+        let agent = session.split(':').nth(1).unwrap_or_default().to_owned();
         Self {
             name,
             session,
+            agent,
             seq: 0,
             started: false,
             delta_seq: 0,
@@ -277,9 +282,11 @@ impl RunView {
                     json!({ "phase": "end", "endedAt": at, "aborted": true }),
                     at,
                 );
+                let by_message = reason.is_some_and(|reason| reason.ends_with(BY_STOP));
+                let why = if by_message { "stop" } else { "rpc" };
                 let said = ChatEvent {
                     message: (!partial.is_empty()).then(|| assistant(&partial, at)),
-                    stop_reason: Some("rpc".to_owned()),
+                    stop_reason: Some(why.to_owned()),
                     ..self.chat_event(ChatState::Aborted)
                 };
                 vec![end, chat(&said)]
@@ -305,6 +312,7 @@ impl RunView {
         let payload = AgentEvent {
             run_id: self.name.clone(),
             session_key: Some(self.session.clone()),
+            agent_id: Some(self.agent.clone()),
             stream: stream.to_owned(),
             data: match data {
                 Value::Object(members) => members,
@@ -330,6 +338,7 @@ impl RunView {
         ChatEvent {
             run_id: self.name.clone(),
             session_key: self.session.clone(),
+            agent_id: Some(self.agent.clone()),
             seq: self.seq,
             state,
             message: None,

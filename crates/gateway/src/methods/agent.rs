@@ -115,7 +115,7 @@ fn unknown(run_id: String) -> AgentWaited {
 
 impl Core {
     /// Resolves when the run is over, or when the gateway stops.
-    async fn await_end(&self, info: &RunInfo) -> Result<RunInfo, Fault> {
+    pub(super) async fn await_end(&self, info: &RunInfo) -> Result<RunInfo, Fault> {
         let name = info.run.id.to_string();
         let notify = self.waits.listen(info.run.id);
         loop {

@@ -7,11 +7,12 @@ use adjutant_domain::id::SessionKey;
 use adjutant_domain::run::{Signal, Work};
 use adjutant_ports::store::{Accepted, Hidden, RunInfo};
 use adjutant_protocol::methods::agent::RunPhase;
+use adjutant_protocol::methods::agents::AgentsList;
 use adjutant_protocol::methods::chat::{
     ChatAbort, ChatAbortParams, ChatAborted, ChatHistory, ChatHistoryPage, ChatHistoryParams,
-    ChatSend, ChatSendParams, ChatSendStatus, ChatSent,
+    ChatSend, ChatSendParams, ChatSendStatus, ChatSent, ChatStartup, ChatStartupPage,
 };
-use adjutant_protocol::methods::common::WireMessage;
+use adjutant_protocol::methods::common::{NoParams, WireMessage};
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
@@ -20,7 +21,15 @@ use crate::methods::{PAGE_MAX, page};
 use crate::wire;
 
 /// Bytes of messages in one answer, unless the caller wants fewer.
-const HISTORY_BYTES_MAX: usize = 2 * 1024 * 1024;
+const HISTORY_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Words that stop a run when they are all that is said.
+const STOP_WORDS: [&str; 6] = ["stop", "abort", "esc", "exit", "wait", "interrupt"];
+/// Follows the name of whoever stopped a run by a message.
+pub(crate) const BY_STOP: &str = " with /stop";
+/// How long an abort waits for the end of what it stopped.
+const ABORT_PATIENCE: Duration = Duration::from_millis(1_500);
+/// Steps with tools are always told to clients that can show them.
+pub(crate) const VERBOSE: &str = "on";
 
 impl Handle<ChatSend> for Core {
     async fn handle(&self, caller: &Caller, params: ChatSendParams) -> Result<ChatSent, Fault> {
@@ -29,8 +38,9 @@ impl Handle<ChatSend> for Core {
         refuse_attachments("chat.send", params.attachments.as_deref())?;
         refuse_delivery(params.deliver)?;
         let name = params.idempotency_key.as_str().to_owned();
-        if params.message.trim().eq_ignore_ascii_case("/stop") {
-            let stopped = self.abort(caller, &key, None).await?;
+        if self.is_stop(&key, params.message.trim()).await? {
+            let by = format!("{}{BY_STOP}", caller.name());
+            let stopped = self.abort(caller, &key, None, by).await?;
             return Ok(ChatSent {
                 run_id: name,
                 status: ChatSendStatus::Aborted,
@@ -88,6 +98,7 @@ impl Handle<ChatHistory> for Core {
         params: ChatHistoryParams,
     ) -> Result<ChatHistoryPage, Fault> {
         let key = self.key("chat.history", &params.session_key)?;
+        Self::agrees("chat.history", &key, params.agent_id.as_deref())?;
         let Some(session) = self.deps.store.session(self.owner(), &key).await? else {
             return Ok(ChatHistoryPage {
                 session_key: params.session_key,
@@ -95,21 +106,51 @@ impl Handle<ChatHistory> for Core {
                 thread_id: None,
                 messages: Vec::new(),
                 has_more: false,
+                verbose_level: VERBOSE.to_owned(),
+                session_info: None,
             });
         };
         let hidden = hidden(params.include_hidden);
         let limit = page(params.limit, 200, PAGE_MAX);
         let asked = params.max_bytes.and_then(|n| usize::try_from(n).ok());
         let bytes_max = asked.map_or(HISTORY_BYTES_MAX, |n| n.clamp(1_024, HISTORY_BYTES_MAX));
-        let (messages, has_more) = self
-            .page_of(session.thread, limit, params.before, hidden, bytes_max)
+        // The newest ones that are skipped are read, too, as far as a page goes.
+        let skip = params.offset.unwrap_or(0).min(PAGE_MAX);
+        let (mut messages, has_more) = self
+            .page_of(
+                session.thread,
+                limit.saturating_add(skip),
+                params.before,
+                hidden,
+                bytes_max,
+            )
             .await?;
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        messages.truncate(messages.len().saturating_sub(skip));
+        let info = self.full_row(&session).await?;
         Ok(ChatHistoryPage {
             session_key: params.session_key,
             session_id: Some(session.id),
             thread_id: Some(session.thread),
             messages,
             has_more,
+            verbose_level: VERBOSE.to_owned(),
+            session_info: Some(info),
+        })
+    }
+}
+
+impl Handle<ChatStartup> for Core {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: ChatHistoryParams,
+    ) -> Result<ChatStartupPage, Fault> {
+        let agents_list = Handle::<AgentsList>::handle(self, caller, NoParams {}).await?;
+        let history = Handle::<ChatHistory>::handle(self, caller, params).await?;
+        Ok(ChatStartupPage {
+            history,
+            agents_list,
         })
     }
 }
@@ -117,11 +158,30 @@ impl Handle<ChatHistory> for Core {
 impl Handle<ChatAbort> for Core {
     async fn handle(&self, caller: &Caller, params: ChatAbortParams) -> Result<ChatAborted, Fault> {
         let key = self.key("chat.abort", &params.session_key)?;
-        self.abort(caller, &key, params.run_id.as_deref()).await
+        self.abort(caller, &key, params.run_id.as_deref(), caller.name())
+            .await
     }
 }
 
 impl Core {
+    /// Whether a message is a wish to stop: `/stop`, or a stop word alone while something is under way.
+    async fn is_stop(&self, key: &SessionKey, message: &str) -> Result<bool, Fault> {
+        if message.eq_ignore_ascii_case("/stop") {
+            return Ok(true);
+        }
+        if !STOP_WORDS
+            .iter()
+            .any(|word| message.eq_ignore_ascii_case(word))
+        {
+            return Ok(false);
+        }
+        let (store, owner) = (&self.deps.store, self.owner());
+        match store.session(owner, key).await? {
+            None => Ok(false),
+            Some(session) => Ok(!store.active_runs(owner, Some(session.id)).await?.is_empty()),
+        }
+    }
+
     /// The newest messages of a thread within bounds, oldest first, and whether there are older ones.
     pub(super) async fn page_of(
         &self,
@@ -160,6 +220,7 @@ impl Core {
         caller: &Caller,
         key: &SessionKey,
         run: Option<&str>,
+        by: String,
     ) -> Result<ChatAborted, Fault> {
         let (store, owner) = (&self.deps.store, self.owner());
         let none = ChatAborted {
@@ -181,7 +242,7 @@ impl Core {
                 Some(session) => store.active_runs(owner, Some(session.id)).await?,
             },
         };
-        let mut run_ids = Vec::new();
+        let (mut run_ids, mut stopped) = (Vec::new(), Vec::new());
         for info in targets {
             if wire::phase(&info.status).is_final() {
                 continue;
@@ -190,12 +251,22 @@ impl Core {
             self.audit(caller, "run.cancel", &info.run.id.to_string(), detail)
                 .await?;
             if store
-                .signal(owner, info.run.id, Signal::Cancel { by: caller.name() })
+                .signal(owner, info.run.id, Signal::Cancel { by: by.clone() })
                 .await?
             {
                 run_ids.push(info.run.name());
+                stopped.push(info);
             }
         }
+        // Clients expect to hear of the end before the answer; a worker that takes longer does not hold it up.
+        let ended = async {
+            for info in &stopped {
+                self.await_end(info).await?;
+            }
+            self.hub.told(store.cursor(owner).await?).await;
+            Ok::<(), Fault>(())
+        };
+        let _late = tokio::time::timeout(ABORT_PATIENCE, ended).await;
         Ok(ChatAborted {
             ok: true,
             aborted: !run_ids.is_empty(),

@@ -42,8 +42,15 @@ impl Handle<ConfigGet> for Core {
             .and_then(|key| key.rsplit('.').next())
             .unwrap_or_default();
         mask(name, &mut config);
+        let whole = params.key.is_none().then(|| config.clone());
+        let path = door.path();
         Ok(ConfigShown {
-            path: door.path(),
+            exists: std::path::Path::new(&path).is_file(),
+            path,
+            raw: whole
+                .as_ref()
+                .and_then(|tree| serde_json::to_string_pretty(tree).ok()),
+            parsed: whole,
             valid: true,
             hash: door.hash(),
             key: params.key,
@@ -129,6 +136,8 @@ impl Handle<ConfigSchema> for Core {
         Ok(ConfigSchemaShown {
             schema: self.deps.config.schema(),
             version: self.deps.version.clone(),
+            ui_hints: serde_json::Map::new(),
+            generated_at: self.now(),
         })
     }
 }

@@ -2,15 +2,27 @@
 
 use adjutant_protocol::methods::common::NoParams;
 use adjutant_protocol::methods::models::{
-    ModelRow, ModelsList, ModelsPage, ModelsReport, ModelsStatus, ProviderRow,
+    ModelRow, ModelsList, ModelsListParams, ModelsPage, ModelsReport, ModelsStatus, ProviderRow,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
 
 impl Handle<ModelsList> for Core {
-    async fn handle(&self, _caller: &Caller, _params: NoParams) -> Result<ModelsPage, Fault> {
-        let models = self.deps.models.list().into_iter().map(|model| ModelRow {
+    async fn handle(
+        &self,
+        _caller: &Caller,
+        params: ModelsListParams,
+    ) -> Result<ModelsPage, Fault> {
+        let mut known = self.deps.models.list();
+        known.retain(|model| {
+            (params.view.as_deref() != Some("configured") || model.available)
+                && params
+                    .provider
+                    .as_deref()
+                    .is_none_or(|provider| model.provider == provider)
+        });
+        let models = known.into_iter().map(|model| ModelRow {
             id: model.id,
             name: model.name,
             provider: model.provider,

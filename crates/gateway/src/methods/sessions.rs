@@ -6,7 +6,7 @@ use adjutant_domain::code::Code;
 use adjutant_domain::id::{AgentId, SessionId, SessionKey};
 use adjutant_domain::session::Session;
 use adjutant_domain::time::Span;
-use adjutant_ports::store::{Hidden, Page, SessionPatch};
+use adjutant_ports::store::{CapScope, Hidden, Page, SessionPatch};
 use adjutant_protocol::methods::sessions::{
     SessionDefaults, SessionDeleted, SessionDescription, SessionEntry, SessionKeyFound,
     SessionKeyParams, SessionResumed, SessionRow, SessionsCreate, SessionsCreateParams,
@@ -17,6 +17,7 @@ use adjutant_protocol::methods::sessions::{
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
+use crate::methods::chat::VERBOSE;
 use crate::methods::{PAGE_MAX, expired, page};
 use crate::snapshot::PLACE;
 use crate::wire;
@@ -62,6 +63,7 @@ impl Handle<SessionsList> for Core {
                             <= Duration::from_secs(minutes.saturating_mul(60))
                     })
                     && params.spawned_by.is_none()
+                    && params.archived != Some(true)
             };
             let all = self
                 .deps
@@ -101,6 +103,7 @@ impl Handle<SessionsList> for Core {
             ts: now,
             path: PLACE.to_owned(),
             count,
+            limit_applied: limit,
             total_count: total,
             has_more,
             next_offset: has_more.then_some(next),
@@ -227,7 +230,11 @@ impl Handle<SessionsDescribe> for Core {
                     include_last_message: Some(true),
                     ..SessionsListParams::default()
                 };
-                Some(self.row(&session, &all).await?)
+                let mut row = self.full_row(&session).await?;
+                let titled = self.row(&session, &all).await?;
+                row.derived_title = titled.derived_title;
+                row.last_message_preview = titled.last_message_preview;
+                Some(row)
             }
         };
         Ok(SessionDescription { session })
@@ -241,6 +248,8 @@ impl Handle<SessionsPatch> for Core {
         params: SessionsPatchParams,
     ) -> Result<SessionEntry, Fault> {
         let key = self.key("sessions.patch", &params.key)?;
+        Self::agrees("sessions.patch", &key, params.agent_id.as_deref())?;
+        refuse_settings(&params)?;
         check_label(
             "sessions.patch",
             params.label.as_ref().and_then(Option::as_deref),
@@ -277,7 +286,10 @@ impl Handle<SessionsReset> for Core {
         params: SessionsResetParams,
     ) -> Result<SessionEntry, Fault> {
         let key = self.key("sessions.reset", &params.key)?;
-        let old = self.session(&key).await?;
+        Self::agrees("sessions.reset", &key, params.agent_id.as_deref())?;
+        let Some(old) = self.deps.store.session(self.owner(), &key).await? else {
+            return self.begin_session(caller, &key).await;
+        };
         self.audit(
             caller,
             "session.reset",
@@ -313,6 +325,7 @@ impl Handle<SessionsDelete> for Core {
         params: SessionsDeleteParams,
     ) -> Result<SessionDeleted, Fault> {
         let key = self.key("sessions.delete", &params.key)?;
+        Self::agrees("sessions.delete", &key, params.agent_id.as_deref())?;
         let transcript = params.delete_transcript == Some(true);
         let gone = SessionDeleted {
             ok: true,
@@ -382,6 +395,43 @@ impl Handle<SessionsResume> for Core {
 }
 
 impl Core {
+    /// A session that is new is as good as one that was reset: clients of other programs begin sessions so.
+    async fn begin_session(
+        &self,
+        caller: &Caller,
+        key: &SessionKey,
+    ) -> Result<SessionEntry, Fault> {
+        self.agent(&key.agent()).await?;
+        self.audit(
+            caller,
+            "session.create",
+            key.as_str(),
+            serde_json::json!({}),
+        )
+        .await?;
+        let expiry = self.config.session_expiry.map(Span::duration);
+        let store = &self.deps.store;
+        let session = store.open_session(self.owner(), key, None, expiry).await?;
+        Ok(self.entry(&session))
+    }
+
+    /// A row with what is under way and what was spent.
+    pub(crate) async fn full_row(&self, session: &Session) -> Result<SessionRow, Fault> {
+        let (store, owner) = (&self.deps.store, self.owner());
+        let mut row = wire::session_row(session, self.now());
+        let active = store.active_runs(owner, Some(session.id)).await?;
+        row.has_active_run = Some(!active.is_empty());
+        row.active_run_ids = Some(active.iter().map(|info| info.run.name()).collect());
+        let scope = CapScope::Session {
+            session: session.id,
+        };
+        let usage = store.spend(owner, &scope).await?.usage;
+        row.input_tokens = Some(usage.input);
+        row.output_tokens = Some(usage.output);
+        row.total_tokens = Some(usage.input.saturating_add(usage.output));
+        Ok(row)
+    }
+
     async fn row(
         &self,
         session: &Session,
@@ -409,6 +459,7 @@ impl Core {
         SessionEntry {
             ok: true,
             key: session.key.as_str().to_owned(),
+            session_id: session.id,
             path: PLACE.to_owned(),
             entry: wire::session_row(session, self.now()),
         }
@@ -428,12 +479,43 @@ impl Core {
     }
 }
 
+/// Settings that sessions of other gateways have: what they are anyway is accepted, everything else would be a lie.
+fn refuse_settings(params: &SessionsPatchParams) -> Result<(), Fault> {
+    let off = Some("off");
+    let settings = [
+        ("verboseLevel", &params.verbose_level, Some(VERBOSE)),
+        ("thinkingLevel", &params.thinking_level, off),
+        ("reasoningLevel", &params.reasoning_level, off),
+        ("responseUsage", &params.response_usage, off),
+        ("elevatedLevel", &params.elevated_level, off),
+        ("execHost", &params.exec_host, None),
+        ("execSecurity", &params.exec_security, None),
+        ("execAsk", &params.exec_ask, None),
+        ("execNode", &params.exec_node, None),
+        ("sendPolicy", &params.send_policy, None),
+        ("groupActivation", &params.group_activation, None),
+    ];
+    for (name, value, same) in settings {
+        if value.is_some() && value.as_deref() != same {
+            let what = same.map_or_else(String::new, |same| format!(" other than `{same}`"));
+            let reason = format!("at /{name}: sessions of this gateway have no such setting{what}");
+            return Err(Fault::params("sessions.patch", reason));
+        }
+    }
+    if params.unread == Some(true) {
+        let reason = "at /unread: sessions of this gateway are not marked";
+        return Err(Fault::params("sessions.patch", reason));
+    }
+    Ok(())
+}
+
 fn is_filtered(params: &SessionsListParams) -> bool {
     params.agent_id.is_some()
         || params.label.is_some()
         || params.search.is_some()
         || params.active_minutes.is_some()
         || params.spawned_by.is_some()
+        || params.archived == Some(true)
 }
 
 fn check_label(method: &str, label: Option<&str>) -> Result<(), Fault> {

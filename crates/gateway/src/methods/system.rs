@@ -23,7 +23,10 @@ const CATCH_UP_PAGE: u32 = 200;
 
 impl Handle<Health> for Core {
     async fn handle(&self, _caller: &Caller, _params: HealthParams) -> Result<HealthReport, Fault> {
-        Ok(self.snapshot().await?.health.clone())
+        let snapshot = self.snapshot().await?;
+        // Others hear the report, too, when it is newer than the one they have.
+        self.hub.news.notify_one();
+        Ok(snapshot.health.clone())
     }
 }
 

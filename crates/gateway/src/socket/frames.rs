@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use adjutant_domain::code::Code;
 use adjutant_protocol::methods::agent::{AgentReply, AgentStatus};
+use adjutant_protocol::methods::exec_approvals::ExecApprovalReply;
 use adjutant_protocol::{
-    Codec as _, Fault, Frames, Kind, Outbound, Refused, Reply, Request, RequestId,
+    Codec as _, Fault, Frames, Kind, MethodSpec, Outbound, Refused, Reply, Request, RequestId,
 };
 
 use crate::call::role_fits;
@@ -17,6 +18,25 @@ use crate::socket::{Farewell, Link, crowded};
 
 /// Calls in a row that the role may not make before the connection is closed.
 const WRONG_ROLES_MAX: u32 = 10;
+
+/// What is answered twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Twice {
+    /// A run: accepted, then its end.
+    Run,
+    /// A question: accepted, then the decision.
+    Question,
+}
+
+impl Twice {
+    fn of(spec: &MethodSpec) -> Option<Self> {
+        match (spec.reply, spec.name) {
+            (Reply::Once, _) => None,
+            (Reply::AckThenFinal, "exec.approval.request") => Some(Self::Question),
+            (Reply::AckThenFinal, _) => Some(Self::Run),
+        }
+    }
+}
 
 impl Link {
     pub(super) fn receive_frame(self: &Arc<Self>, codec: Frames, item: Result<Request, Refused>) {
@@ -57,16 +77,18 @@ impl Link {
         };
         let link = Arc::clone(self);
         tokio::spawn(async move {
-            let (reads, twice) = (
-                call.spec.kind == Kind::Read,
-                call.spec.reply == Reply::AckThenFinal,
-            );
+            let (reads, twice) = (call.spec.kind == Kind::Read, Twice::of(call.spec));
             let answer = link.core.run_call(&link.caller, call);
             let Some(result) = link.until_gone(reads, answer).await else {
                 return;
             };
             match result {
-                Ok(payload) if twice => link.answer_twice(codec, &id, &payload).await,
+                Ok(payload) if twice == Some(Twice::Run) => {
+                    link.answer_run(codec, &id, &payload).await;
+                }
+                Ok(payload) if twice == Some(Twice::Question) => {
+                    link.answer_question(codec, &id, &payload).await;
+                }
                 result => {
                     let reply = codec.encode(Outbound::Reply {
                         id: &id,
@@ -87,7 +109,7 @@ impl Link {
     }
 
     /// Accepted, then the end; or only the end, when it is a repeat of something that is over.
-    async fn answer_twice(&self, codec: Frames, id: &RequestId, payload: &RawValue) {
+    async fn answer_run(&self, codec: Frames, id: &RequestId, payload: &RawValue) {
         let Ok(first) = serde_json::from_str::<AgentReply>(payload.get()) else {
             return;
         };
@@ -113,6 +135,36 @@ impl Link {
             }
             None => {}
         }
+    }
+
+    /// Accepted, then the decision; or only the decision, when that was asked for.
+    async fn answer_question(&self, codec: Frames, id: &RequestId, payload: &RawValue) {
+        self.outbox
+            .reply(codec.encode(Outbound::Reply {
+                id,
+                result: Ok(payload),
+            }))
+            .await;
+        let Ok(first) = serde_json::from_str::<ExecApprovalReply>(payload.get()) else {
+            return;
+        };
+        if first.status.is_none() {
+            return;
+        }
+        let end = self.core.exec_approval_end(&first.id);
+        let Some(end) = self.gone.run_until_cancelled(end).await else {
+            return;
+        };
+        let end = end.and_then(|end| {
+            serde_json::value::to_raw_value(&end)
+                .map_err(|e| Fault::new(Code::Internal, e.to_string()))
+        });
+        self.outbox
+            .reply(codec.encode(Outbound::Reply {
+                id,
+                result: end.as_deref(),
+            }))
+            .await;
     }
 
     async fn answer_end(&self, codec: Frames, id: &RequestId, end: &AgentReply) {

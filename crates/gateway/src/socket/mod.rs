@@ -34,8 +34,7 @@ use crate::hub::Format;
 
 pub(crate) use crate::edge::Connection;
 pub(crate) use handshake::NodeSession;
-pub(crate) use outbox::{Drop as OutboxDrop, Outbox};
-use outbox::{Out, Queue};
+pub(crate) use outbox::{Drop as OutboxDrop, Out, Outbox, Queue};
 
 /// How long a closing connection may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -5,9 +5,12 @@
 mod abuse;
 mod devices;
 mod frames;
+mod fuzzed;
 mod guards;
 mod key;
 mod pages;
+mod replay;
 mod rpc;
 mod sockets;
+mod surfaces;
 mod world;

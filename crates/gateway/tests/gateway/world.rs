@@ -233,6 +233,7 @@ impl World {
                 };
                 adjutant_sandbox::paths::open(&scope).unwrap()
             }),
+            log_file: None,
             version: "0.0.0-test".to_owned(),
         };
         let listeners = Listeners::bind(&config, dir.path()).await.unwrap();
@@ -379,6 +380,14 @@ impl World {
         (client, hello["payload"].clone())
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn roll(&self) -> u128 {
+        self.entropy.next_u128()
+    }
+
     /// Claims the next run as a worker would.
     pub(crate) async fn claim(&self) -> Claim {
         let worker = WorkerId::mint(self.clock.now(), self.entropy.next_u128());
@@ -477,6 +486,16 @@ impl World {
         }
     }
 
+    pub(crate) fn cancelled(by: String) -> Entry {
+        Entry::Finished {
+            outcome: Outcome::Cancelled { by },
+            usage: Usage::default(),
+            cost: Cost::Priced {
+                micros: Micros::ZERO,
+            },
+        }
+    }
+
     /// The gateway still works.
     pub(crate) async fn assert_healthy(&self) {
         assert_eq!(self.ok("health", json!({})).await["ok"], true);
@@ -547,6 +566,19 @@ impl Client {
                 _ => {}
             }
         }
+    }
+
+    /// The next text, which is hoped to be the one that is named.
+    pub(crate) async fn next_or(&mut self, wanted: &str) -> Value {
+        match tokio::time::timeout(PATIENCE / 2, self.next()).await {
+            Ok(value) => value,
+            Err(_silence) => panic!("silence instead of {wanted}"),
+        }
+    }
+
+    /// Says goodbye; what the other side still says can be read.
+    pub(crate) async fn hang_up(&mut self) {
+        drop(self.socket.close(None).await);
     }
 
     /// The next text that fits.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use adjutant_domain::time::Timestamp;
 
+use crate::access::Scope;
 use crate::events::{Audience, events};
 use crate::frames::Challenge;
-use crate::methods::system::HealthReport;
+use crate::methods::system::{HealthReport, Presence};
 
 events! {
     /// The first frame on every socket: what the device signs.
@@ -18,9 +19,13 @@ events! {
     Tick = "tick" (TickEvent)
         { to: Audience::Everyone, loss: WhenFull }
 
-    /// A fresh health report, about once a minute.
+    /// A health report that is newer than the last one.
     Health = "health" (HealthReport)
-        { to: Audience::Everyone, loss: WhenFull }
+        { to: Audience::Operators(Scope::Read), loss: WhenFull }
+
+    /// Everybody who is connected, after somebody came or left.
+    PresenceChanged = "presence" (PresenceEvent)
+        { to: Audience::Operators(Scope::Read), loss: WhenFull }
 
     /// The gateway stops; the socket is closed after it.
     Shutdown = "shutdown" (ShutdownEvent)
@@ -32,6 +37,13 @@ events! {
 pub struct TickEvent {
     /// Now.
     pub ts: Timestamp,
+}
+
+/// Payload of `presence`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PresenceEvent {
+    /// The gateway first, then who is connected, the newest last.
+    pub presence: Vec<Presence>,
 }
 
 /// Payload of `shutdown`, and of the JSON-RPC notification of that name.

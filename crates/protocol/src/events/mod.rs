@@ -7,10 +7,12 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::access::Scope;
+use crate::access::{Role, Scope, Scopes};
 
 pub mod connection;
+pub mod questions;
 pub mod runs;
+pub mod sessions;
 
 /// Who hears an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,17 +21,32 @@ pub enum Audience {
     Everyone,
     /// Operators with this scope.
     Operators(Scope),
+    /// Operators that can read and asked for changes of sessions.
+    Subscribers,
     /// One socket that it is aimed at. Such events carry no number.
     OneSocket,
 }
 
 impl Audience {
-    /// As in the schema: `everyone`, `one-socket`, or the scope.
+    /// Whether a connection with this role and these scopes may hear such an event at all; what is aimed at one socket
+    /// is not for others. Nodes hear only what is for everyone.
+    #[must_use]
+    pub const fn includes(self, role: Role, scopes: Scopes) -> bool {
+        match (self, role) {
+            (Self::Everyone, _) => true,
+            (Self::OneSocket, _) | (Self::Operators(_) | Self::Subscribers, Role::Node) => false,
+            (Self::Operators(scope), Role::Operator) => scopes.allow(scope),
+            (Self::Subscribers, Role::Operator) => scopes.allow(Scope::Read),
+        }
+    }
+
+    /// As in the schema: `everyone`, `subscribers`, `one-socket`, or the scope.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Everyone => "everyone",
             Self::Operators(scope) => scope.word(),
+            Self::Subscribers => "subscribers",
             Self::OneSocket => "one-socket",
         }
     }
@@ -121,10 +138,42 @@ macro_rules! events {
 pub(crate) use events;
 
 /// Every row, family by family.
-pub const FAMILIES: &[(&str, &[EventSpec])] =
-    &[("connection", connection::ROWS), ("runs", runs::ROWS)];
+pub const FAMILIES: &[(&str, &[EventSpec])] = &[
+    ("connection", connection::ROWS),
+    ("questions", questions::ROWS),
+    ("runs", runs::ROWS),
+    ("sessions", sessions::ROWS),
+];
 
 /// Every row.
 pub fn event_specs() -> impl Iterator<Item = &'static EventSpec> {
     FAMILIES.iter().flat_map(|(_, rows)| rows.iter())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_and_operators_without_scopes_hear_only_what_is_for_everyone() {
+        // covers: S11
+        for row in event_specs() {
+            let open = row.audience == Audience::Everyone;
+            assert_eq!(
+                row.audience.includes(Role::Node, Scopes::ALL),
+                open,
+                "{}",
+                row.name
+            );
+            assert_eq!(
+                row.audience.includes(Role::Operator, Scopes::NONE),
+                open,
+                "{}",
+                row.name
+            );
+        }
+        let approvals = Audience::Operators(Scope::Approvals);
+        assert!(approvals.includes(Role::Operator, Scopes::of(&[Scope::Approvals])));
+        assert!(!approvals.includes(Role::Operator, Scopes::of(&[Scope::Write])));
+    }
 }

@@ -29,6 +29,9 @@ pub struct AgentEvent {
     /// Its session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_key: Option<String>,
+    /// Its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
     /// What kind of step: `lifecycle`, `assistant`, `thinking`, `tool`, `compaction`. Newer gateways have more.
     pub stream: String,
     /// The step; its members depend on `stream`.
@@ -47,6 +50,9 @@ pub struct ChatEvent {
     pub run_id: String,
     /// Its session.
     pub session_key: String,
+    /// Its agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
     /// Number of the `agent` event before it.
     pub seq: u64,
     /// How far the reply is.

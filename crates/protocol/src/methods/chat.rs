@@ -7,16 +7,23 @@ use serde_json::Value;
 use adjutant_domain::id::{ClientKey, SessionId, ThreadId};
 
 use crate::method::{Order, methods};
+use crate::methods::agents::AgentsPage;
 use crate::methods::common::WireMessage;
+use crate::methods::sessions::SessionRow;
 
 methods! {
     /// Queue a message for the session's agent and answer at once with the run's id, which is the idempotency key.
-    /// A message that is `/stop` cancels the session's runs instead.
+    /// A message that is `/stop` cancels the session's runs instead; so does `stop`, `abort`, `esc`, `exit`, `wait` or
+    /// `interrupt` alone while one is under way.
     ChatSend = "chat.send" (ChatSendParams) -> ChatSent
         { access: Write, kind: Write, order: Order::BySession, reply: Once }
 
     /// Return the newest messages of the session's thread, oldest first, as a surface should show them.
     ChatHistory = "chat.history" (ChatHistoryParams) -> ChatHistoryPage
+        { access: Read, kind: Read, order: Order::Free, reply: Once }
+
+    /// Return what a surface shows first: the history, the session, the agents.
+    ChatStartup = "chat.startup" (ChatHistoryParams) -> ChatStartupPage
         { access: Read, kind: Read, order: Order::Free, reply: Once }
 
     /// Cancel one run of the session, or all of them.
@@ -113,6 +120,24 @@ pub struct ChatHistoryParams {
     /// At most this many messages; 1 to 1,000, by default 200.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Skip this many of the newest messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u32>,
+    /// Must be the agent named in the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Accepted for newer clients: there are no deltas, the answer is always whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// Accepted for newer clients: messages of these runs are among the newest anyway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_run_ids: Option<Vec<String>>,
+    /// Accepted for newer clients: the page is the newest one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// Accepted for newer clients: texts are whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_chars: Option<u32>,
     /// Only messages before this position of the thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
@@ -140,6 +165,22 @@ pub struct ChatHistoryPage {
     pub messages: Vec<WireMessage>,
     /// Whether there are older ones.
     pub has_more: bool,
+    /// `on`: steps with tools are always told.
+    pub verbose_level: String,
+    /// The session, when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_info: Option<SessionRow>,
+}
+
+/// Result of `chat.startup`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatStartupPage {
+    /// As in `chat.history`.
+    #[serde(flatten)]
+    pub history: ChatHistoryPage,
+    /// As in `agents.list`.
+    pub agents_list: AgentsPage,
 }
 
 /// Parameters of `chat.abort`.

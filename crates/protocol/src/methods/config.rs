@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use adjutant_domain::id::ClientKey;
+use adjutant_domain::time::Timestamp;
 
 use crate::method::{Order, methods};
 use crate::methods::common::NoParams;
@@ -46,6 +47,14 @@ pub struct ConfigGetParams {
 pub struct ConfigShown {
     /// Path of the file.
     pub path: String,
+    /// Whether the file is there; without one, defaults are in force.
+    pub exists: bool,
+    /// The whole tree as JSON text: the file itself is TOML. Only without `key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+    /// The whole tree. Only without `key`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parsed: Option<Value>,
     /// Whether the settings in force are valid; always true, others never come into force.
     pub valid: bool,
     /// Hash of the file, for `baseHash`.
@@ -139,6 +148,10 @@ pub struct ConfigExplained {
 pub struct ConfigSchemaShown {
     /// JSON Schema.
     pub schema: Value,
+    /// Hints for forms, by dotted key; empty, the schema has the words.
+    pub ui_hints: serde_json::Map<String, Value>,
+    /// When this answer was made.
+    pub generated_at: Timestamp,
     /// Version of this program.
     pub version: String,
 }

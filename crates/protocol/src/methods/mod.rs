@@ -4,7 +4,9 @@
 //! [`call`], the schema of both types and a page in the reference.
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use serde_path_to_error::Segment;
 
 use adjutant_domain::code::Code;
 
@@ -16,17 +18,26 @@ pub mod agent;
 pub mod agents;
 pub mod approvals;
 pub mod budget;
+pub mod catalogue;
+pub mod channels;
 pub mod chat;
 pub mod common;
 pub mod config;
+pub mod cron;
 pub mod devices;
+pub mod exec_approvals;
+pub mod heartbeat;
+pub mod logs;
 pub mod memory;
 pub mod models;
+pub mod panels;
 pub mod runs;
+pub mod session_views;
 pub mod sessions;
 pub mod system;
 pub mod threads;
 pub mod tools;
+pub mod usage;
 pub mod workers;
 
 macro_rules! namespaces {
@@ -59,7 +70,8 @@ macro_rules! namespaces {
 }
 
 namespaces! {
-    agent agents approvals budget chat config devices memory models runs sessions system threads tools workers
+    agent agents approvals budget catalogue channels chat config cron devices exec_approvals heartbeat logs memory
+    models panels runs session_views sessions system threads tools usage workers
 }
 
 /// Every row.
@@ -75,22 +87,36 @@ pub fn find(name: &str) -> Option<&'static MethodSpec> {
 
 /// Reads the parameters of a method. Missing parameters count as `{}`; a list is not accepted.
 pub(crate) fn decode<M: Method>(params: &RawValue) -> Result<M::Params, Fault> {
+    read(M::NAME, params)
+}
+
+/// Reads an object of parameters and says which field does not fit.
+///
+/// # Errors
+/// [`Code::InvalidParams`].
+pub fn read<T: DeserializeOwned>(method: &str, params: &RawValue) -> Result<T, Fault> {
     let text = params.get();
     if !text.trim_start().starts_with('{') {
-        return Err(Fault::params(M::NAME, "must be an object"));
+        return Err(Fault::params(method, "must be an object"));
     }
-    serde_json::from_str(text).map_err(|e| Fault::params(M::NAME, reason(&e)))
+    let mut json = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut json).map_err(|e| Fault::params(method, reason(&e)))
 }
 
 /// serde's words, as clients of the protocol know them.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+fn reason(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let text = error.inner().to_string();
     let text = text.split(" at line ").next().unwrap_or(&text);
+    let place = place(error.path());
+    let at = |what: String| match place.as_str() {
+        "" => what,
+        place => format!("at {place}: {what}"),
+    };
     if let Some(field) = text
         .strip_prefix("missing field `")
         .and_then(|t| t.strip_suffix('`'))
     {
-        return format!("must have required property '{field}'");
+        return at(format!("must have required property '{field}'"));
     }
     if let Some(rest) = text.strip_prefix("unknown field `")
         && let Some((field, known)) = rest.split_once('`')
@@ -99,7 +125,20 @@ fn reason(error: &serde_json::Error) -> String {
         let known = known.strip_prefix(", ").unwrap_or(known);
         return format!("unexpected property '{field}' ({known})").replace(" ()", "");
     }
-    text.chars().take(300).collect()
+    at(text.chars().take(300).collect())
+}
+
+/// Where in the parameters, as a JSON pointer.
+fn place(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => pointer.push_str(&format!("/{key}")),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer.chars().take(200).collect()
 }
 
 pub(crate) fn encode<T: Serialize>(result: &T) -> Result<Box<RawValue>, Fault> {

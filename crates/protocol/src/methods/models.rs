@@ -10,12 +10,30 @@ use crate::methods::common::NoParams;
 
 methods! {
     /// List the models of the catalogue.
-    ModelsList = "models.list" (NoParams) -> ModelsPage
+    ModelsList = "models.list" (ModelsListParams) -> ModelsPage
         { access: Read, kind: Read, order: Order::Free, reply: Once }
 
     /// Say which model is used by default, and how the providers are doing.
     ModelsStatus = "models.status" (NoParams) -> ModelsReport
         { access: Read, kind: Read, order: Order::Free, reply: Once }
+}
+
+/// Parameters of `models.list`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelsListParams {
+    /// Accepted for newer clients; the list is the same for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Accepted for newer clients; the list is the same for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_key: Option<String>,
+    /// `configured`: only those with a credential at hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<String>,
+    /// Only those of this provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// One model.

@@ -26,11 +26,12 @@ methods! {
     SessionsDescribe = "sessions.describe" (SessionKeyParams) -> SessionDescription
         { access: Read, kind: Read, order: Order::Free, reply: Once }
 
-    /// Change a session's label, model or expiry; null clears.
+    /// Change a session's label, model or expiry; null clears. Settings of other gateways may be cleared, which changes
+    /// nothing, and are refused otherwise.
     SessionsPatch = "sessions.patch" (SessionsPatchParams) -> SessionEntry
         { access: Admin, kind: Write, order: Order::BySession, reply: Once }
 
-    /// Point a session at a new, empty thread; the old thread stays.
+    /// Point a session at a new, empty thread; the old thread stays. A session that never was begins.
     SessionsReset = "sessions.reset" (SessionsResetParams) -> SessionEntry
         { access: Admin, kind: Write, order: Order::BySession, reply: Once }
 
@@ -80,6 +81,15 @@ pub struct SessionsListParams {
     /// Sessions started by another; there are none, so the list is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spawned_by: Option<String>,
+    /// Whether archived sessions are wanted; there are none, so `true` gives an empty list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
+    /// Accepted for newer clients; the order is always last use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort_by: Option<String>,
+    /// Accepted for newer clients; the order is always last use, newest first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sort_dir: Option<String>,
     /// Accepted for newer clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub configured_agents_only: Option<bool>,
@@ -104,6 +114,10 @@ pub struct SessionRow {
     pub key: String,
     /// What kind of peer it has.
     pub kind: SessionKind,
+    /// The same, as surfaces group by it.
+    pub chat_type: SessionKind,
+    /// `on`: steps with tools are always told.
+    pub verbose_level: String,
     /// Identifier; renewed by reset.
     pub session_id: SessionId,
     /// The thread it looks at.
@@ -131,6 +145,21 @@ pub struct SessionRow {
     /// Model, when the session has one of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Whether a run is under way; only where one session is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_active_run: Option<bool>,
+    /// Runs under way, by name; only where one session is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active_run_ids: Option<Vec<String>>,
+    /// Tokens read so far; only where one session is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_tokens: Option<u64>,
+    /// Tokens written so far; only where one session is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_tokens: Option<u64>,
+    /// Both; only where one session is described.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_tokens: Option<u64>,
     /// When it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -161,6 +190,8 @@ pub struct SessionsPage {
     pub path: String,
     /// How many are in this answer.
     pub count: u32,
+    /// The page size that counted.
+    pub limit_applied: u32,
     /// How many there are.
     pub total_count: u64,
     /// Whether there are more.
@@ -208,6 +239,8 @@ pub struct SessionEntry {
     pub ok: bool,
     /// The key.
     pub key: String,
+    /// Identifier; renewed by reset.
+    pub session_id: SessionId,
     /// Where it is kept: a name, not a path.
     pub path: String,
     /// The session.
@@ -218,6 +251,15 @@ pub struct SessionEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionsResolveParams {
+    /// Accepted for clients that send it; there is no such session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include_global: Option<bool>,
+    /// Accepted for clients that send it; there is no such session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub include_unknown: Option<bool>,
+    /// Only one started by another; there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawned_by: Option<String>,
     /// Key, long or short.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -291,28 +333,79 @@ pub struct SessionsPatchParams {
     )]
     #[schemars(extend("x-null" = "clears"))]
     pub expires_in_ms: Option<Option<u64>>,
+    /// Must be the agent named in the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// `on`: steps with tools are always told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbose_level: Option<String>,
+    /// Models decide by themselves: `off` or null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking_level: Option<String>,
+    /// Models decide by themselves: `off` or null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_level: Option<String>,
+    /// `off` or null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_usage: Option<String>,
+    /// Policy decides: `off` or null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elevated_level: Option<String>,
+    /// Policy decides: null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_host: Option<String>,
+    /// Policy decides: null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_security: Option<String>,
+    /// Policy decides: null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_ask: Option<String>,
+    /// Policy decides: null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exec_node: Option<String>,
+    /// There are no chat networks: null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send_policy: Option<String>,
+    /// There are no groups: null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_activation: Option<String>,
+    /// Sessions are not marked as unread: `false` or null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<bool>,
+    /// Accepted for newer clients, which send it with `unread`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_marked_unread_at: Option<Timestamp>,
     /// Makes a repeat harmless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<ClientKey>,
 }
 
 /// Parameters of `sessions.reset`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionsResetParams {
     /// The key, long or short.
     pub key: String,
+    /// Must be the agent named in the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Why; not needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Makes a repeat harmless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<ClientKey>,
 }
 
 /// Parameters of `sessions.delete`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SessionsDeleteParams {
     /// The key, long or short.
     pub key: String,
+    /// Must be the agent named in the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
     /// Whether to remove the thread and its messages for good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delete_transcript: Option<bool>,

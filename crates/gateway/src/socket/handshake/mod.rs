@@ -26,7 +26,7 @@ use crate::socket::hello::hello_ok;
 use crate::socket::{Browser, Farewell, Ws, farewell_to};
 use claims::Claims;
 use pairing::Proven;
-use refusal::{No, schema};
+use refusal::No;
 
 /// A connection that was let in.
 pub(crate) struct Welcome {
@@ -99,13 +99,9 @@ pub(crate) async fn run(
         nonce: &nonce,
     };
     let judged = if method == "connect" {
-        match serde_json::from_str::<ConnectParams>(params.get()) {
+        match adjutant_protocol::read::<ConnectParams>("connect", &params) {
             Ok(params) => hand.judge(&params).await,
-            Err(error) => {
-                let reason = error.to_string();
-                let reason = reason.split(" at line ").next().unwrap_or_default();
-                Err(schema(reason))
-            }
+            Err(fault) => Err(No::new(fault.message)),
         }
     } else {
         Err(No::new("invalid handshake: first request must be connect"))
@@ -260,8 +256,7 @@ impl Hand<'_> {
         revocations: u64,
     ) -> Result<Box<Judged>, No> {
         let core = self.core();
-        let role = caller.role;
-        let hello = hello_ok(core, self.connection.id, protocol, role, auth).await;
+        let hello = hello_ok(core, &caller, protocol, auth).await;
         let hello = hello.map_err(No::broken)?;
         let newcomer = Newcomer {
             client: &params.client,
