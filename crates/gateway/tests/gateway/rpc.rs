@@ -522,7 +522,7 @@ async fn a_run_can_be_read_and_explained() {
 }
 
 /// A run that asks whether it may write, as a worker would leave it.
-async fn ask(world: &World, claim: &Claim) -> ApprovalId {
+pub(crate) async fn ask(world: &World, claim: &Claim) -> ApprovalId {
     let now = claim.log.last().unwrap().at;
     let call = CallId::mint(now, 7);
     let id = ApprovalId::mint(now, claim.run.id.as_u128() ^ 0x5555);
