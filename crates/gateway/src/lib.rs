@@ -5,6 +5,7 @@
 //! it be called), `methods/` (what it does), `hub.rs` (who is told).
 
 mod call;
+mod compat;
 mod config;
 mod core;
 mod devices;

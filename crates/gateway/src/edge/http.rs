@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,6 +20,7 @@ use adjutant_protocol::{
     Caller, Codec as _, Fault, JsonRpc, Outbound, RequestId, Role, Scopes, Surface,
 };
 
+use crate::compat;
 use crate::core::Core;
 use crate::edge::admission::Slot;
 use crate::edge::guard::{self, Peer, Refusal, Source};
@@ -125,7 +127,10 @@ pub(crate) async fn serve_connection(
     }
 }
 
-async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
+async fn answer(
+    connection: &Arc<Connection>,
+    request: Request<Incoming>,
+) -> Response<compat::Body> {
     let (parts, body) = request.into_parts();
     let core = &connection.core;
     let checked = guard::check(
@@ -135,9 +140,14 @@ async fn answer(connection: &Arc<Connection>, request: Request<Incoming>) -> Ans
         connection.source,
         &parts,
     );
+    let ours = compat::is_ours(parts.uri.path());
     let mut answer = match checked {
-        Err(refusal) => refused(&refusal),
-        Ok(peer) => route(connection, peer, Request::from_parts(parts, body)).await,
+        Err(refusal) if ours => compat::refused(&refusal),
+        Ok(peer) if ours => compatible(connection, &peer, parts, body).await,
+        Err(refusal) => refused(&refusal).map(BodyExt::boxed_unsync),
+        Ok(peer) => route(connection, peer, Request::from_parts(parts, body))
+            .await
+            .map(BodyExt::boxed_unsync),
     };
     let headers = answer.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -235,40 +245,38 @@ fn metrics(connection: &Connection, peer: &Peer, request: &Request<Incoming>) ->
     answer
 }
 
+/// The OpenAI-compatible routes: the same credential, the same bounds.
+async fn compatible(
+    connection: &Arc<Connection>,
+    peer: &Peer,
+    parts: Parts,
+    body: Incoming,
+) -> Response<compat::Body> {
+    if let Err(refusal) = guard::authenticate(&connection.core, peer, &parts.headers) {
+        return compat::refused(&refusal);
+    }
+    connection.authenticated();
+    let body = if parts.method == Method::POST {
+        match json_body(&parts, body).await {
+            Ok(body) => body,
+            Err(refusal) => return compat::refused(&refusal),
+        }
+    } else {
+        Bytes::new()
+    };
+    let caller = operator(connection, peer, Surface::Http);
+    compat::serve(Arc::clone(&connection.core), caller, parts, body).await
+}
+
 async fn rpc(connection: &Arc<Connection>, peer: Peer, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     if let Err(refusal) = guard::authenticate(&connection.core, &peer, &parts.headers) {
         return refused(&refusal);
     }
     connection.authenticated();
-    if !is_json(parts.headers.get(header::CONTENT_TYPE)) {
-        let message = "the body must be application/json";
-        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-        return refused(&Refusal::new(status, Code::InvalidRequest, message));
-    }
-    let too_large = || {
-        let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
-        refused(&Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Code::TooLarge,
-            message,
-        ))
-    };
-    if body.size_hint().lower() > BODY_BYTES_MAX {
-        return too_large();
-    }
-    let limit = usize::try_from(BODY_BYTES_MAX).unwrap_or(usize::MAX);
-    let body = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => return too_large(),
-        Err(_late) => {
-            let message = "the body did not arrive in time";
-            return refused(&Refusal::new(
-                StatusCode::REQUEST_TIMEOUT,
-                Code::InvalidRequest,
-                message,
-            ));
-        }
+    let body = match json_body(&parts, body).await {
+        Ok(body) => body,
+        Err(refusal) => return refused(&refusal),
     };
     let caller = operator(connection, &peer, Surface::Http);
     let decoded = JsonRpc.decode(&body);
@@ -279,6 +287,32 @@ async fn rpc(connection: &Arc<Connection>, peer: Peer, request: Request<Incoming
             *answer.status_mut() = StatusCode::NO_CONTENT;
             answer
         }
+    }
+}
+
+/// The body, if it is JSON, small enough and in time.
+async fn json_body(parts: &Parts, body: Incoming) -> Result<Bytes, Refusal> {
+    if !is_json(parts.headers.get(header::CONTENT_TYPE)) {
+        let message = "the body must be application/json";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(Refusal::new(status, Code::InvalidRequest, message));
+    }
+    let too_large = || {
+        let message = format!("the body is larger than {BODY_BYTES_MAX} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, message)
+    };
+    if body.size_hint().lower() > BODY_BYTES_MAX {
+        return Err(too_large());
+    }
+    let limit = usize::try_from(BODY_BYTES_MAX).unwrap_or(usize::MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_late) => Err(Refusal::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Code::InvalidRequest,
+            "the body did not arrive in time",
+        )),
     }
 }
 

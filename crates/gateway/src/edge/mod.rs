@@ -10,7 +10,7 @@ mod replay;
 mod throttle;
 
 pub(crate) use admission::Admission;
-pub(crate) use guard::{Peer, Source};
+pub(crate) use guard::{Peer, Refusal, Source};
 pub(crate) use http::{Connection, principal, serve_connection};
 pub use listen::{ListenError, Listeners, SOCKET_FILE};
 pub(crate) use listen::{Stream, accept};
