@@ -97,7 +97,8 @@ impl Running {
         let gateway = Gateway::new(
             gateway_deps(&parts, &settings, token)?,
             config.gateway.clone(),
-        );
+        )
+        .with_nodes(Arc::clone(&parts.doors.nodes));
         let served = gateway.serve(listeners, stop.clone());
         tasks.spawn(async move {
             if let Err(error) = served.await {

@@ -9,9 +9,10 @@ use adjutant_domain::money::Micros;
 use adjutant_domain::run::Limits;
 use adjutant_domain::time::Timestamp;
 use adjutant_engine::{Deps, Places, Toolbox, Worker};
+use adjutant_gateway::NodesDoor;
 use adjutant_ports::files::{FileError, FileScope, Files, FilesFor};
 use adjutant_ports::store::{AgentStore as _, StoreError};
-use adjutant_ports::{Bus, Clock, Entropy, Models, Store};
+use adjutant_ports::{Bus, Clock, Entropy, Models, Nodes, Store};
 use adjutant_providers::Registry;
 use adjutant_sandbox::EgressBroker;
 use adjutant_store::{LocalBus, OpenError, Sqlite};
@@ -50,6 +51,8 @@ pub(crate) struct Doors {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) bus: Arc<LocalBus>,
+    /// To the devices of the gateway of this process.
+    pub(crate) nodes: Arc<NodesDoor>,
 }
 
 impl Doors {
@@ -58,6 +61,7 @@ impl Doors {
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),
             bus: Arc::new(LocalBus::new()),
+            nodes: Arc::default(),
         }
     }
 }
@@ -108,7 +112,12 @@ impl Parts {
             state_dir: self.home.clone(),
             limits: self.config.sandbox.limits(),
         };
-        let tools = Toolbox::new(adjutant_tools::builtin(&parts, &self.config.tools))?;
+        let mut tools = adjutant_tools::builtin(&parts, &self.config.tools);
+        if port.is_some() {
+            let door = Arc::clone(&self.doors.nodes) as Arc<dyn Nodes>;
+            tools.extend(adjutant_tools::nodes(&door, &self.config.tools));
+        }
+        let tools = Toolbox::new(tools)?;
         let files: Arc<FilesFor> =
             Arc::new(|scope: &FileScope| -> Result<Arc<dyn Files>, FileError> {
                 adjutant_sandbox::paths::open(scope)

@@ -102,6 +102,7 @@ async fn carry_out(cx: &Cx<'_>, command: Option<Command>) -> Result<Exit, Failur
                 | Command::Tool(_)
                 | Command::Gateway(GatewayCommand::Run(_))
                 | Command::Node(NodeCommand::Run(_))
+                | Command::Nodes(_)
                 | Command::Worker(WorkerCommand::Run { .. }),
             ),
         ) => commands::dispatch(cx, command).await,

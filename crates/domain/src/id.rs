@@ -158,6 +158,14 @@ id!(
     /// One request of a device to be let in.
     PairingId, "pair"
 );
+id!(
+    /// One request to a node.
+    InvokeId, "inv"
+);
+id!(
+    /// One permission with an end.
+    LeaseId, "lease"
+);
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $ok:expr) => {

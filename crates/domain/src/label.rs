@@ -43,6 +43,11 @@ pub enum Origin {
     },
     /// A remembered fact.
     Memory,
+    /// Another device.
+    Node {
+        /// Its name or id as the agent wrote it.
+        node: String,
+    },
 }
 
 /// Origin and trust together; travels with the text.
@@ -62,7 +67,7 @@ impl Label {
             Origin::Owner | Origin::System => Trust::Owner,
             Origin::Model => Trust::Model,
             Origin::File { .. } | Origin::Command | Origin::Memory => Trust::Workspace,
-            Origin::Web { .. } => Trust::Outside,
+            Origin::Web { .. } | Origin::Node { .. } => Trust::Outside,
         };
         Self { origin, trust }
     }

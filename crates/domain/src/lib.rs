@@ -13,6 +13,7 @@ pub mod label;
 pub mod memory;
 pub mod message;
 pub mod money;
+pub mod node;
 pub mod run;
 pub mod session;
 pub mod time;

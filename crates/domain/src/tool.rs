@@ -42,6 +42,8 @@ pub enum ActionClass {
     ExecSandbox,
     /// Fetches from the network.
     NetRead,
+    /// Has another device do, record or tell something.
+    Device,
 }
 
 impl ActionClass {
@@ -55,7 +57,7 @@ impl ActionClass {
             | Self::Write
             | Self::ExecSandbox
             | Self::NetRead => false,
-            Self::WriteOutside | Self::Delete => true,
+            Self::WriteOutside | Self::Delete | Self::Device => true,
         }
     }
 }

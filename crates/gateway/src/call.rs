@@ -26,7 +26,7 @@ pub(crate) const CALLS_IN_FLIGHT_MAX: usize = 64;
 /// How long an ordinary reading call may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Methods whose runs carry the key themselves: the store answers their repeats.
-const KEYED_BY_RUN: [&str; 3] = ["chat.send", "agent", "tools.call"];
+const KEYED_BY_RUN: [&str; 4] = ["chat.send", "agent", "tools.call", "node.invoke"];
 /// Members of answers that are told once and never kept.
 const TOLD_ONCE: [(&str, &str); 2] = [
     ("device.token.rotate", "token"),

@@ -28,6 +28,8 @@ pub struct Config {
     pub rate: RateConfig,
     /// How devices are let in.
     pub pairing: PairingConfig,
+    /// What nodes may be asked.
+    pub nodes: NodesConfig,
     /// Between two `tick` events, 1s to 5m.
     #[schemars(with = "String")]
     pub tick_interval: Span,
@@ -60,6 +62,7 @@ impl Default for Config {
             control_ui: ControlUiConfig::default(),
             rate: RateConfig::default(),
             pairing: PairingConfig::default(),
+            nodes: NodesConfig::default(),
             tick_interval: Span::from_secs(30),
             handshake_timeout: Span::from_secs(5),
             connections_max: 1_024,
@@ -78,6 +81,16 @@ pub struct ControlUiConfig {
     /// when absent. Whoever reaches the port can read what is in it, without a token. Needs a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+}
+
+/// What nodes may be asked, beside what a person approved for each.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodesConfig {
+    /// Commands and families that are let through without a lease, such as `location.get` or `browser.proxy`.
+    pub allow: Vec<String>,
+    /// Commands and families that are never let through. Wins over everything.
+    pub deny: Vec<String>,
 }
 
 /// How devices are let in.

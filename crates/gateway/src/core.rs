@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::edge::{Pages, Signatures, Throttle};
 use crate::hub::Hub;
 use crate::lanes::Lanes;
+use crate::nodes::Nodes;
 use crate::questions::Questions;
 use crate::snapshot::Snapshots;
 use crate::waits::Waits;
@@ -75,6 +76,7 @@ pub(crate) struct Core {
     pub(crate) throttle: Throttle,
     pub(crate) pages: Option<Arc<Pages>>,
     pub(crate) signatures: Signatures,
+    pub(crate) nodes: Nodes,
     revocations: AtomicU64,
     port: u16,
     pub(crate) connections: Arc<AtomicU64>,
@@ -100,6 +102,7 @@ impl Core {
                 .clone()
                 .map(|files| Arc::new(Pages::new(files, deps.default_agent.as_str()))),
             signatures: Signatures::default(),
+            nodes: Nodes::default(),
             revocations: AtomicU64::new(0),
             port,
             connections: Arc::default(),

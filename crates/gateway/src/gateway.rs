@@ -18,6 +18,7 @@ use adjutant_protocol::events::connection::{
 use crate::config::{Config, Finding};
 use crate::core::{Core, Deps};
 use crate::edge::{Admission, Listeners, Source, Stream, accept, serve_connection};
+use crate::nodes::NodesDoor;
 
 /// Readers of the feed also look by themselves this often, in case a notice was lost (R16).
 const SLOW_POLL: Duration = Duration::from_secs(5);
@@ -51,13 +52,25 @@ pub enum GatewayError {
 pub struct Gateway {
     deps: Deps,
     config: Config,
+    nodes: Option<Arc<NodesDoor>>,
 }
 
 impl Gateway {
     /// A gateway that does not listen yet.
     #[must_use]
     pub fn new(deps: Deps, config: Config) -> Self {
-        Self { deps, config }
+        Self {
+            deps,
+            config,
+            nodes: None,
+        }
+    }
+
+    /// Opens this door to the nodes while it serves.
+    #[must_use]
+    pub fn with_nodes(mut self, door: Arc<NodesDoor>) -> Self {
+        self.nodes = Some(door);
+        self
     }
 
     /// Serves until `stop`: then says so to every client, lets calls under way end, and returns.
@@ -74,6 +87,9 @@ impl Gateway {
         }
         let port = listeners.address().port();
         let core = Core::new(self.deps, self.config, port, stop);
+        if let Some(door) = &self.nodes {
+            door.open(Arc::downgrade(&core));
+        }
         let tasks = TaskTracker::new();
         // Watch first, then read: what is committed in between is heard twice and told once.
         let watch = core.deps.bus.watch(Topics::Surfaces);

@@ -15,13 +15,16 @@ mod hub;
 mod lanes;
 mod methods;
 mod news;
+mod node_page;
+mod nodes;
 mod questions;
 mod snapshot;
 mod socket;
 mod waits;
 mod wire;
 
-pub use config::{Config, Finding, PairingConfig, RateConfig};
+pub use config::{Config, Finding, NodesConfig, PairingConfig, RateConfig};
 pub use core::{Deps, LimitsOf};
 pub use edge::{ListenError, Listeners, SOCKET_FILE};
 pub use gateway::{Gateway, GatewayError};
+pub use nodes::NodesDoor;

@@ -140,6 +140,8 @@ impl Badge<'_> {
             "scopes": [],
             "caps": self.caps,
             "commands": self.commands,
+            // A gateway that knows it may give out a request again after a lost connection.
+            "permissions": { "invoke.keyed": true },
             "pathEnv": crate::process::search_path(),
             "device": {
                 "id": id, "publicKey": public_key, "signature": signature, "signedAt": signed_at,

@@ -4,6 +4,7 @@
 //! "Accepted" means flushed: a positive answer of a durable method has survived power loss (R1).
 
 mod devices;
+mod nodes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolSpec;
 
 pub use devices::{Approver, Asked, DeviceStore, SETUP_CODES_MAX, Seen, TokenChange};
+pub use nodes::{NewInvoke, NodeStore, Posted};
 
 /// What went wrong with the store, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -702,6 +704,7 @@ pub trait Store:
     + EventStore
     + AuditStore
     + DeviceStore
+    + NodeStore
 {
 }
 
@@ -716,6 +719,7 @@ impl<T> Store for T where
         + EventStore
         + AuditStore
         + DeviceStore
+        + NodeStore
 {
 }
 

@@ -28,6 +28,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0003_devices",
         sql: include_str!("../migrations/0003_devices.sqlite.sql"),
     },
+    Migration {
+        name: "0004_nodes",
+        sql: include_str!("../migrations/0004_nodes.sqlite.sql"),
+    },
 ];
 
 const TABLE: &str = "

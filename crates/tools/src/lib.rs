@@ -10,6 +10,7 @@ mod cut;
 mod data;
 mod files;
 mod memory;
+mod nodes;
 mod process;
 mod shell;
 mod talk;
@@ -22,11 +23,22 @@ use std::sync::Arc;
 
 use adjutant_ports::sandbox::ProcessLimits;
 use adjutant_ports::store::MemoryStore;
-use adjutant_ports::{Egress, Sandbox, Tool};
+use adjutant_ports::{Egress, Nodes, Sandbox, Tool};
 
 pub use config::{Config, Finding, Shell, Web};
 
 use tool::Built;
+
+/// The tools that ask other devices, for a process whose gateway has some.
+#[must_use]
+pub fn nodes(door: &Arc<dyn Nodes>, config: &Config) -> Vec<Arc<dyn Tool>> {
+    let shown_max = config.output_bytes;
+    vec![
+        Built::share(nodes::List::new(Arc::clone(door), shown_max)),
+        Built::share(nodes::Look::new(Arc::clone(door), shown_max)),
+        Built::share(nodes::Invoke::new(Arc::clone(door), shown_max)),
+    ]
+}
 
 /// The doors the tools go through. Files come with each call ([`adjutant_ports::ToolCx::files`]).
 #[derive(Clone)]

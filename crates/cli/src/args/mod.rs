@@ -10,12 +10,14 @@ use adjutant_domain::time::Span;
 mod agents;
 mod gateway;
 mod node;
+mod nodes;
 mod settings;
 mod talk;
 
 pub(crate) use agents::*;
 pub(crate) use gateway::*;
 pub(crate) use node::*;
+pub(crate) use nodes::*;
 pub(crate) use settings::*;
 pub(crate) use talk::*;
 
@@ -184,6 +186,15 @@ pub(crate) enum Command {
   adjutant worker status"
     )]
     Worker(WorkerCommand),
+    /// Nodes: what other machines and phones lend to this gateway.
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES:
+  adjutant nodes list
+  adjutant nodes run studio -- uname -a
+  adjutant nodes lease arm camera --node phone --for 5m"
+    )]
+    Nodes(NodesCommand),
     /// This machine as a node: lend its programs, camera and screen to a gateway.
     #[command(
         subcommand,

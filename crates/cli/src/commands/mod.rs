@@ -17,6 +17,7 @@ mod health;
 mod memory;
 mod models;
 mod node;
+mod nodes;
 mod run;
 pub(crate) mod sessions;
 mod setup;
@@ -46,6 +47,7 @@ pub(crate) async fn dispatch(cx: &Cx<'_>, command: Option<Command>) -> Result<Ex
         Some(Command::Gateway(command)) => gateway::gateway(cx, command).await,
         Some(Command::Worker(command)) => gateway::worker(cx, command).await,
         Some(Command::Node(command)) => node::node(cx, command).await,
+        Some(Command::Nodes(command)) => nodes::nodes(cx, command).await,
         Some(Command::Config(command)) => config::config(cx, command).await,
         Some(Command::Doctor(args)) => health::doctor(cx, &args).await,
         Some(Command::Verify) => health::verify(cx).await,

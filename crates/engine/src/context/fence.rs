@@ -38,6 +38,7 @@ fn origin(origin: &Origin) -> String {
         Origin::Command => "command".to_owned(),
         Origin::Web { url } => format!("web {url}"),
         Origin::Memory => "memory".to_owned(),
+        Origin::Node { node } => format!("node {node}"),
     }
 }
 

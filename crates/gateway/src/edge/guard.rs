@@ -315,14 +315,13 @@ fn check_origin(config: &Config, port: u16, parts: &Parts) -> Result<(), Refusal
         (Some(origin), None) => origin
             .to_str()
             .is_ok_and(|origin| is_allowed(config, port, origin)),
-        // Somebody typed the address, or a page of the Control UI asks for its parts: only that the gateway lives and
+        // Somebody typed the address, or a page of ours or of the Control UI asks for its parts: only that the gateway lives and
         // those pages may be seen, the latter not from within pages of others.
         (None, _) => {
             let path = parts.uri.path();
-            let page = config.control_ui.dir.is_some()
-                && parts.method == Method::GET
-                && is_page(path)
-                && is_own_fetch(headers);
+            let served =
+                config.control_ui.dir.is_some() && is_page(path) || crate::node_page::is_part(path);
+            let page = served && parts.method == Method::GET && is_own_fetch(headers);
             (is_liveness(&parts.method, path) || page) && !headers.contains_key(header::UPGRADE)
         }
         (Some(_), Some(_)) => false,

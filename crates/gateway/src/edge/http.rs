@@ -25,6 +25,7 @@ use crate::core::Core;
 use crate::edge::admission::Slot;
 use crate::edge::guard::{self, Peer, Refusal, Source};
 use crate::edge::listen::Stream;
+use crate::node_page;
 use crate::socket;
 
 /// Bytes of headers.
@@ -181,6 +182,9 @@ async fn route(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
         (&Method::GET, "/readyz", false) => ready(&connection.core).await,
         (&Method::GET, "/metrics", false) => metrics(connection, &peer, &request),
         (&Method::POST, "/rpc", false) => rpc(connection, peer, request).await,
+        (&Method::GET, path, false) if node_page::is_part(path) => {
+            node_page::file(path).unwrap_or_else(no_page)
+        }
         (&Method::GET, path, false) if guard::is_page(path) => {
             page(&connection.core, &request).await
         }

@@ -16,6 +16,7 @@ mod intake;
 mod logs;
 mod memory;
 mod models;
+mod nodes;
 mod panels;
 mod runs;
 mod session_views;

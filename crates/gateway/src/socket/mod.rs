@@ -31,6 +31,7 @@ use crate::call::CALLS_IN_FLIGHT_MAX;
 use crate::core::Core;
 use crate::edge::{Meter, Metered, Peer};
 use crate::hub::Format;
+use crate::nodes::Seat;
 
 pub(crate) use crate::edge::Connection;
 pub(crate) use handshake::NodeSession;
@@ -159,7 +160,17 @@ async fn pump(link: &Arc<Link>, mut ws: Ws, mut queue: Queue, revocations: Optio
     if revocations.is_some_and(|then| then != link.core.revocations()) {
         link.core.cut_if_revoked(&link.caller, &link.outbox).await;
     }
+    let seat = link
+        .node
+        .as_ref()
+        .and_then(|node| Seat::of(id, node, &link.outbox, link.format, link.core.now()));
+    if let Some(seat) = seat {
+        link.core.node_arrived(seat).await;
+    }
     let farewell = exchange(link, &mut ws, &mut queue).await;
+    if let Some(node) = &link.node {
+        link.core.node_left(&node.device, id);
+    }
     link.core.hub.unsubscribe(link.connection.id);
     link.gone.cancel();
     if let Some(farewell) = farewell {

@@ -9,6 +9,7 @@ mod frames;
 mod fuzzed;
 mod guards;
 mod key;
+mod nodes;
 mod pages;
 mod replay;
 mod rpc;

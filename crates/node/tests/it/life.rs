@@ -32,6 +32,7 @@ async fn a_node_says_what_it_is_and_answers_what_it_is_asked() {
         (&params["minProtocol"], &params["maxProtocol"]),
         (&json!(3), &json!(4))
     );
+    assert_eq!(params["permissions"], json!({ "invoke.keyed": true }));
     assert_eq!(params["auth"], json!({ "token": "shared" }));
     let commands: Vec<&str> = params["commands"]
         .as_array()

@@ -84,6 +84,7 @@ fn reason_for(draft: &Draft, policy: ApprovalPolicy) -> String {
         ActionClass::Delete => "it removes something",
         ActionClass::ExecSandbox => "it runs a command",
         ActionClass::NetRead => "it contacts another machine",
+        ActionClass::Device => "it has another device do or record something",
         ActionClass::Talk | ActionClass::Read | ActionClass::Remember => {
             "it is new in this session"
         }

@@ -30,6 +30,7 @@ pub mod heartbeat;
 pub mod logs;
 pub mod memory;
 pub mod models;
+pub mod nodes;
 pub mod panels;
 pub mod runs;
 pub mod session_views;
@@ -71,7 +72,7 @@ macro_rules! namespaces {
 
 namespaces! {
     agent agents approvals budget catalogue channels chat config cron devices exec_approvals heartbeat logs memory
-    models panels runs session_views sessions system threads tools usage workers
+    models nodes panels runs session_views sessions system threads tools usage workers
 }
 
 /// Every row.

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod feed;
 pub mod memories;
 pub mod money;
+pub mod nodes;
 pub mod owners;
 pub mod runs;
 pub mod seats;
@@ -93,6 +94,12 @@ macro_rules! conformance {
                 a_setup_code_works_once
                 what_is_decided_is_written_down
                 a_second_owner_has_other_devices;
+            nodes:
+                a_key_is_one_request_and_keeps_its_answer
+                an_answer_counts_once_and_from_the_right_node
+                what_waits_is_given_out_again
+                a_mailbox_has_its_bounds
+                what_a_node_offers_is_approved;
             owners:
                 a_second_owner_sees_nothing
                 a_second_owner_changes_nothing;

@@ -20,12 +20,12 @@ use adjutant_ports::store::{
 use super::{Inner, MemoryStore};
 
 impl Inner {
-    fn device_of(&self, owner: &OwnerId, id: &DeviceId) -> Stored<Device> {
+    pub(super) fn device_of(&self, owner: &OwnerId, id: &DeviceId) -> Stored<Device> {
         let found = self.devices.get(&(owner.clone(), id.clone())).cloned();
         found.ok_or(StoreError::NotFound { what: "device" })
     }
 
-    fn keep(&mut self, device: &Device) {
+    pub(super) fn keep(&mut self, device: &Device) {
         let key = (device.owner.clone(), device.id.clone());
         self.devices.insert(key, device.clone());
     }
@@ -125,7 +125,7 @@ impl Inner {
             .cloned()
     }
 
-    fn note(
+    pub(super) fn note(
         &mut self,
         owner: &OwnerId,
         by: &str,

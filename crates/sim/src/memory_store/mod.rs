@@ -4,6 +4,7 @@ mod audit;
 mod devices;
 mod faults;
 mod index;
+mod nodes;
 mod policy;
 mod runs;
 mod threads;
@@ -17,12 +18,13 @@ use adjutant_domain::approval::{Approval, Grant};
 use adjutant_domain::device::{Device, PairingRequest, SetupCode};
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::{
-    AgentId, ApprovalId, CallId, DeviceId, GrantId, MemoryId, MessageId, OwnerId, PairingId,
-    ReservationId, RunId, SessionId, SessionKey, ThreadId, WorkerId,
+    AgentId, ApprovalId, CallId, DeviceId, GrantId, InvokeId, MemoryId, MessageId, OwnerId,
+    PairingId, ReservationId, RunId, SessionId, SessionKey, ThreadId, WorkerId,
 };
 use adjutant_domain::memory::Memory;
 use adjutant_domain::message::Message;
 use adjutant_domain::money::Micros;
+use adjutant_domain::node::Invoke;
 use adjutant_domain::run::{Fence, LedgerLine, Logged, Run, RunStatus, Signal};
 use adjutant_domain::session::{Session, Thread};
 use adjutant_domain::time::Timestamp;
@@ -110,6 +112,7 @@ pub(crate) struct Inner {
     pub(crate) devices: BTreeMap<(OwnerId, DeviceId), Device>,
     pub(crate) pairings: BTreeMap<PairingId, PairingRequest>,
     pub(crate) setup_codes: BTreeMap<(OwnerId, String), SetupCode>,
+    pub(crate) invokes: BTreeMap<InvokeId, Invoke>,
     /// What went wrong with the contract itself, noticed at once.
     pub(crate) broken: BTreeSet<String>,
 }

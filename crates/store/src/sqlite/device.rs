@@ -94,11 +94,11 @@ pub(crate) fn load(db: &Connection, owner: &OwnerId, id: &DeviceId) -> Done<Opti
     Ok(Some(device))
 }
 
-fn must_exist(db: &Connection, owner: &OwnerId, id: &DeviceId) -> Done<Device> {
+pub(crate) fn must_exist(db: &Connection, owner: &OwnerId, id: &DeviceId) -> Done<Device> {
     load(db, owner, id)?.ok_or_else(|| StoreError::NotFound { what: "device" }.into())
 }
 
-fn save(tx: &Tx<'_>, device: &Device) -> Done<()> {
+pub(crate) fn save(tx: &Tx<'_>, device: &Device) -> Done<()> {
     let (owner, id) = (device.owner.as_str(), device.id.as_str());
     tx.exec(
         concat!(

@@ -12,6 +12,7 @@ mod index;
 mod memory;
 mod message;
 mod money;
+mod node;
 mod pairing;
 mod project;
 mod run;

@@ -4,6 +4,7 @@
 mod data;
 mod files;
 mod memory;
+mod nodes;
 mod offered;
 mod patch;
 mod process;

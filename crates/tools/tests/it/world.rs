@@ -75,6 +75,11 @@ impl World {
         }
     }
 
+    /// With more tools than the built-in ones.
+    pub(crate) fn add(&mut self, tools: Vec<Arc<dyn Tool>>) {
+        self.tools.extend(tools);
+    }
+
     pub(crate) fn workspace(&self) -> PathBuf {
         self.dir.path().join("w")
     }
