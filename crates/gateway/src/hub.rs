@@ -177,9 +177,7 @@ impl Hub {
             sent: 0,
             seq: 0,
         };
-        self.lock()
-            .subscribers
-            .insert(caller.connection, subscriber);
+        self.lock().subscribers.insert(id, subscriber);
     }
 
     pub(crate) fn unsubscribe(&self, id: u64) {

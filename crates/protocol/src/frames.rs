@@ -102,6 +102,9 @@ pub struct ConnectParams {
     /// Accepted for newer clients.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker_runs: Option<Value>,
+    /// Accepted for newer clients.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_catalog: Option<Value>,
 }
 
 /// The client.

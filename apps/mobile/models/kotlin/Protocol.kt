@@ -64,6 +64,14 @@ enum class Code {
     UNAVAILABLE,
 }
 
+/** The first of two answers. */
+@Serializable
+enum class Accepted {
+    /** Somebody will be asked. */
+    @SerialName("accepted")
+    ACCEPTED,
+}
+
 /** What kind of effect a call has, for approval rules (`subsystems/approvals.md`, AP-5). */
 @Serializable
 enum class ActionClass {
@@ -91,6 +99,9 @@ enum class ActionClass {
     /** Fetches from the network. */
     @SerialName("net_read")
     NET_READ,
+    /** Has another device do, record or tell something. */
+    @SerialName("device")
+    DEVICE,
 }
 
 /** Result of `agents.delete`. */
@@ -107,6 +118,8 @@ data class AgentEvent(
     val runId: String,
     /** Its session. */
     val sessionKey: String? = null,
+    /** Its agent. */
+    val agentId: String? = null,
     /** What kind of step: `lifecycle`, `assistant`, `thinking`, `tool`, `compaction`. Newer gateways have more. */
     val stream: String,
     /** The step; its members depend on `stream`. */
@@ -125,6 +138,26 @@ typealias AgentId = String
 data class AgentIdParams(
     /** Name. */
     val agentId: AgentId,
+)
+
+/** Result of `agent.identity.get`. */
+@Serializable
+data class AgentIdentity(
+    /** Name in keys. */
+    val agentId: String,
+    /** Name for people. */
+    val name: String,
+    /** A letter or sign that stands for a picture. */
+    val avatar: String,
+)
+
+/** Parameters of `agent.identity.get`. */
+@Serializable
+data class AgentIdentityParams(
+    /** Which agent; must agree with the key when both are given. */
+    val agentId: String? = null,
+    /** The agent of this session. */
+    val sessionKey: String? = null,
 )
 
 /** About a run. */
@@ -488,6 +521,31 @@ data class Approval(
     val choice: Choice? = null,
 )
 
+/** Result of `approval.resolve`. */
+@Serializable
+data class ApprovalApplied(
+    /** Whether this answer counted. */
+    val applied: Boolean,
+    /** The question. */
+    val approval: ApprovalView,
+)
+
+/** Result of `approval.get`. */
+@Serializable
+data class ApprovalFound(
+    /** The question. */
+    val approval: ApprovalView,
+)
+
+/** Parameters of `approval.get`. */
+@Serializable
+data class ApprovalGetParams(
+    /** Name of the question. */
+    val id: String,
+    /** `exec`. */
+    val kind: String? = null,
+)
+
 typealias ApprovalId = String
 
 /** Which question. */
@@ -517,6 +575,40 @@ enum class ApprovalPolicy {
     AUTO,
 }
 
+/** What a person reads. */
+@Serializable
+data class ApprovalPresentation(
+    /** `exec`. */
+    val kind: String,
+    /** The whole text. */
+    val commandText: String,
+    /** A part of it; none, the whole text counts. */
+    val commandPreview: String?,
+    /** Why it asks. */
+    val warningText: String?,
+    /** `gateway` or `node`. */
+    val host: String?,
+    /** On which node. */
+    val nodeId: String?,
+    /** For which agent. */
+    val agentId: String?,
+    /** Answers that can be given. */
+    val allowedDecisions: List<String>,
+)
+
+/** Parameters of `approval.resolve`. */
+@Serializable
+data class ApprovalResolveParams(
+    /** Name of the question. */
+    val id: String,
+    /** `allow-once`, `allow-always` or `deny`. */
+    val decision: String,
+    /** `exec`. */
+    val kind: String? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
 /** One question in full. */
 @Serializable
 data class ApprovalShown(
@@ -543,6 +635,25 @@ enum class ApprovalState {
     @SerialName("cancelled")
     CANCELLED,
 }
+
+/** A question as newer clients show it. */
+@Serializable
+data class ApprovalView(
+    /** Name of the question. */
+    val id: String,
+    /** `pending`, `allowed`, `denied`, `expired`, `cancelled`. */
+    val status: String,
+    /** What a person reads. */
+    val presentation: ApprovalPresentation,
+    /** When it was asked. */
+    val createdAtMs: Timestamp,
+    /** When silence becomes no. */
+    val expiresAtMs: Timestamp,
+    /** The answer. */
+    val decision: ExecDecision? = null,
+    /** Who answered. */
+    val resolvedBy: String? = null,
+)
 
 /** Parameters of `approvals.list` and `approvals.history`. */
 @Serializable
@@ -616,6 +727,13 @@ data class AuditRow(
     val detail: JsonElement,
     /** Hash over the record and the hash before. */
     val hash: String,
+)
+
+/** Result of `skills.bins`. */
+@Serializable
+data class Bins(
+    /** Names of programs. */
+    val bins: List<String>,
 )
 
 /** How full a window is. */
@@ -736,6 +854,21 @@ data class BudgetWindow(
 
 typealias CallId = String
 
+/** A tool in a catalogue. */
+@Serializable
+data class CatalogueTool(
+    /** Its name. */
+    val id: String,
+    /** Its name for people. */
+    val label: String,
+    /** What it does. */
+    val description: String,
+    /** `core`. */
+    val source: String,
+    /** Profiles that have it. */
+    val defaultProfiles: List<String>,
+)
+
 /** Payload of `connect.challenge`, the first frame on every socket. */
 @Serializable
 data class Challenge(
@@ -743,6 +876,38 @@ data class Challenge(
     val nonce: String,
     /** Now. */
     val ts: Timestamp,
+)
+
+/** Result of `channels.status`. */
+@Serializable
+data class ChannelsReport(
+    /** Now. */
+    val ts: Timestamp,
+    /** Their order. */
+    val channelOrder: List<String>,
+    /** Their names. */
+    val channelLabels: Map<String, String>,
+    /** Their names in full. */
+    val channelDetailLabels: Map<String, String>,
+    /** Their pictures. */
+    val channelSystemImages: Map<String, String>,
+    /** More about them. */
+    val channelMeta: List<JsonElement>,
+    /** How they are doing. */
+    val channels: Map<String, JsonElement>,
+    /** Their accounts. */
+    val channelAccounts: Map<String, List<JsonElement>>,
+    /** Which account is used unless one is named. */
+    val channelDefaultAccountId: Map<String, String>,
+)
+
+/** Parameters of `channels.status`. */
+@Serializable
+data class ChannelsStatusParams(
+    /** Whether to ask the networks; there are none. */
+    val probe: Boolean? = null,
+    /** How long that may take. */
+    val timeoutMs: Long? = null,
 )
 
 /** Parameters of `chat.abort`. */
@@ -776,6 +941,8 @@ data class ChatEvent(
     val runId: String,
     /** Its session. */
     val sessionKey: String,
+    /** Its agent. */
+    val agentId: String? = null,
     /** Number of the `agent` event before it. */
     val seq: Long,
     /** How far the reply is. */
@@ -805,6 +972,10 @@ data class ChatHistoryPage(
     val messages: List<WireMessage>,
     /** Whether there are older ones. */
     val hasMore: Boolean,
+    /** `on`: steps with tools are always told. */
+    val verboseLevel: String,
+    /** The session, when there is one. */
+    val sessionInfo: SessionRow? = null,
 )
 
 /** Parameters of `chat.history`. */
@@ -814,6 +985,18 @@ data class ChatHistoryParams(
     val sessionKey: String,
     /** At most this many messages; 1 to 1,000, by default 200. */
     val limit: Long? = null,
+    /** Skip this many of the newest messages. */
+    val offset: Long? = null,
+    /** Must be the agent named in the key. */
+    val agentId: String? = null,
+    /** Accepted for newer clients: there are no deltas, the answer is always whole. */
+    val cursor: String? = null,
+    /** Accepted for newer clients: messages of these runs are among the newest anyway. */
+    val inputRunIds: List<String>? = null,
+    /** Accepted for newer clients: the page is the newest one. */
+    val messageId: String? = null,
+    /** Accepted for newer clients: texts are whole. */
+    val maxChars: Long? = null,
     /** Only messages before this position of the thread. */
     val before: Long? = null,
     /** Also messages that are hidden behind a summary. */
@@ -888,6 +1071,27 @@ data class ChatSent(
     val aborted: Boolean? = null,
     /** For `/stop`: what was cancelled. */
     val runIds: List<String>? = null,
+)
+
+/** Result of `chat.startup`. */
+@Serializable
+data class ChatStartupPage(
+    /** The key as it was asked for. */
+    val sessionKey: String,
+    /** The session's identifier; none while nothing was ever said. */
+    val sessionId: SessionId? = null,
+    /** The thread it looks at. */
+    val threadId: ThreadId? = null,
+    /** The messages, oldest first. */
+    val messages: List<WireMessage>,
+    /** Whether there are older ones. */
+    val hasMore: Boolean,
+    /** `on`: steps with tools are always told. */
+    val verboseLevel: String,
+    /** The session, when there is one. */
+    val sessionInfo: SessionRow? = null,
+    /** As in `agents.list`. */
+    val agentsList: AgentsPage,
 )
 
 /** How far a reply is. */
@@ -999,6 +1203,52 @@ enum class ClientMode {
     WORKER,
 }
 
+/** A slash command. */
+@Serializable
+data class CommandRow(
+    /** Its name, without the slash. */
+    val name: String,
+    /** How it is written. */
+    val textAliases: List<String>,
+    /** What it does. */
+    val description: String,
+    /** `session`. */
+    val category: String,
+    /** `native`. */
+    val source: String,
+    /** `text`. */
+    val scope: String,
+    /** Whether it takes arguments. */
+    val acceptsArgs: Boolean,
+)
+
+/** Parameters of `commands.list`. */
+@Serializable
+data class CommandsListParams(
+    /** For which agent; all have the same. */
+    val agentId: String? = null,
+    /** `text`, `native` or `both`; commands of the gateway are text. */
+    val scope: String? = null,
+    /** Accepted for newer clients; no command takes arguments. */
+    val includeArgs: Boolean? = null,
+    /** Accepted for newer clients. */
+    val provider: String? = null,
+)
+
+/** Result of `commands.list`. */
+@Serializable
+data class CommandsPage(
+    /** The commands. */
+    val commands: List<CommandRow>,
+)
+
+/** Result of `sessions.companion.state`. */
+@Serializable
+data class CompanionState(
+    /** Always empty. */
+    val exchanges: List<JsonElement>,
+)
+
 /** Result of `config.set` and `config.unset`. */
 @Serializable
 data class ConfigChanged(
@@ -1006,6 +1256,17 @@ data class ConfigChanged(
     val keys: List<String>,
     /** Keys that count only after a restart. */
     val needsRestart: List<String>,
+    /** Hash of the file now. */
+    val hash: String,
+)
+
+/** Payload of `config.changed`. */
+@Serializable
+data class ConfigChangedEvent(
+    /** When. */
+    val ts: Timestamp,
+    /** Which settings. */
+    val keys: List<String>,
     /** Hash of the file now. */
     val hash: String,
 )
@@ -1050,6 +1311,10 @@ data class ConfigGetParams(
 data class ConfigSchemaShown(
     /** JSON Schema. */
     val schema: JsonElement,
+    /** Hints for forms, by dotted key; empty, the schema has the words. */
+    val uiHints: Map<String, JsonElement>,
+    /** When this answer was made. */
+    val generatedAt: Timestamp,
     /** Version of this program. */
     val version: String,
 )
@@ -1072,6 +1337,12 @@ data class ConfigSetParams(
 data class ConfigShown(
     /** Path of the file. */
     val path: String,
+    /** Whether the file is there; without one, defaults are in force. */
+    val exists: Boolean,
+    /** The whole tree as JSON text: the file itself is TOML. Only without `key`. */
+    val raw: String? = null,
+    /** The whole tree. Only without `key`. */
+    val parsed: JsonElement? = null,
     /** Whether the settings in force are valid; always true, others never come into force. */
     val valid: Boolean,
     /** Hash of the file, for `baseHash`. */
@@ -1141,6 +1412,8 @@ data class ConnectParams(
     val computerUse: JsonElement? = null,
     /** Accepted for newer clients. */
     val workerRuns: JsonElement? = null,
+    /** Accepted for newer clients. */
+    val modelCatalog: JsonElement? = null,
 )
 
 /** One piece of a message. */
@@ -1191,6 +1464,63 @@ sealed interface Cost {
     @SerialName("unpriced")
     data object Unpriced : Cost
 }
+
+/** Parameters of `cron.list`. */
+@Serializable
+data class CronListParams(
+    /** Whether jobs that are off are listed, too. */
+    val includeDisabled: Boolean? = null,
+    /** At most this many; 1 to 1,000, by default 50. */
+    val limit: Long? = null,
+    /** Skip this many. */
+    val offset: Long? = null,
+    /** Only those of this agent. */
+    val agentId: String? = null,
+    /** `all`, `enabled` or `disabled`. */
+    val enabled: String? = null,
+    /** Only those whose name contains this. */
+    val query: String? = null,
+    /** Order. */
+    val sortBy: String? = null,
+    /** `asc` or `desc`. */
+    val sortDir: String? = null,
+    /** Accepted for newer clients. */
+    val compact: Boolean? = null,
+    /** Accepted for newer clients. */
+    val includeDeliveryPreviews: Boolean? = null,
+)
+
+/** Result of `cron.list`. */
+@Serializable
+data class CronPage(
+    /** Always empty. */
+    val jobs: List<JsonElement>,
+    /** Changes when a job does. */
+    val snapshotRevision: String,
+    /** How many there are. */
+    val total: Long,
+    /** As it was asked for. */
+    val offset: Long,
+    /** As it was asked for, within bounds. */
+    val limit: Long,
+    /** Whether there are more. */
+    val hasMore: Boolean,
+    /** Where the next page begins. */
+    val nextOffset: Long?,
+)
+
+/** Result of `cron.status`. */
+@Serializable
+data class CronReport(
+    /** Always false. */
+    val enabled: Boolean,
+    /** Where jobs are kept: a name, not a path. */
+    val storePath: String,
+    /** How many there are. */
+    val jobs: Long,
+    /** When the next one is due. */
+    val nextWakeAtMs: Timestamp?,
+)
 
 /** An answer. */
 @Serializable
@@ -1292,6 +1622,13 @@ data class DeviceRenamed(
     val displayName: String,
 )
 
+/** It was done. */
+@Serializable
+data class Done(
+    /** Always true. */
+    val ok: Boolean,
+)
+
 /** What happens if a call runs twice. */
 @Serializable
 enum class Effect {
@@ -1347,6 +1684,163 @@ data class EventsSubscribed(
     /** Events after this one will be sent. */
     val cursor: Long,
 )
+
+/** Parameters of `exec.approval.waitDecision` and `exec.approval.get`. */
+@Serializable
+data class ExecApprovalIdParams(
+    /** Name of the question. */
+    val id: String,
+    /** How long to wait; until the question lapses by default. */
+    val timeoutMs: Long? = null,
+)
+
+/** Result of `exec.approval.request` and `exec.approval.waitDecision`. */
+@Serializable
+data class ExecApprovalReply(
+    /** Name of the question. */
+    val id: String,
+    /** Only in the first of two answers. */
+    val status: Accepted? = null,
+    /** The answer; null when nobody gave one. */
+    val decision: ExecDecision?,
+    /** When it was asked. */
+    val createdAtMs: Timestamp,
+    /** When silence becomes no. */
+    val expiresAtMs: Timestamp,
+)
+
+/** Parameters of `exec.approval.request`. */
+@Serializable
+data class ExecApprovalRequestParams(
+    /** Name of the question; made up when absent. */
+    val id: String? = null,
+    /** The command line that a person reads. */
+    val command: String,
+    /** The command, word by word. */
+    val commandArgv: List<String>? = null,
+    /** What exactly will run. */
+    val systemRunPlan: JsonElement? = null,
+    /** The same, as other releases call it. */
+    val systemRunPlanV2: JsonElement? = null,
+    /** Names of environment variables that will be set. */
+    val env: JsonElement? = null,
+    /** Folder. */
+    val cwd: String? = null,
+    /** `node` or `gateway`. */
+    val host: String? = null,
+    /** On which node. */
+    val nodeId: String? = null,
+    /** What the client knows of the rules there. */
+    val security: String? = null,
+    /** When it asks. */
+    val ask: String? = null,
+    /** A warning for people. */
+    val warningText: String? = null,
+    /** For which agent. */
+    val agentId: String? = null,
+    /** The program that was found. */
+    val resolvedPath: String? = null,
+    /** In which session. */
+    val sessionKey: String? = null,
+    /** From which network the wish came. */
+    val turnSourceChannel: String? = null,
+    /** From whom. */
+    val turnSourceTo: String? = null,
+    /** Over which account. */
+    val turnSourceAccountId: String? = null,
+    /** In which thread there. */
+    val turnSourceThreadId: JsonElement? = null,
+    /** How long it may wait, 1 to 600,000; 120,000 by default. */
+    val timeoutMs: Long? = null,
+    /** Whether to answer at once and again with the decision. */
+    val twoPhase: Boolean? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Parameters of `exec.approval.resolve`. */
+@Serializable
+data class ExecApprovalResolveParams(
+    /** Name of the question. */
+    val id: String,
+    /** `allow-once`, `allow-always` or `deny`. */
+    val decision: String,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Payload of `exec.approval.resolved`. */
+@Serializable
+data class ExecApprovalResolvedEvent(
+    /** Name of the question. */
+    val id: String,
+    /** `allow-once`, `allow-always` or `deny`. */
+    val decision: String,
+    /** Who answered. */
+    val resolvedBy: String,
+    /** When. */
+    val ts: Timestamp,
+    /** What was asked, for questions of clients. */
+    val request: JsonElement? = null,
+)
+
+/** An open question. */
+@Serializable
+data class ExecApprovalRow(
+    /** Name of the question. */
+    val id: String,
+    /** What is asked: command, folder, host, agent, session. */
+    val request: JsonElement,
+    /** When it was asked. */
+    val createdAtMs: Timestamp,
+    /** When silence becomes no. */
+    val expiresAtMs: Timestamp,
+)
+
+/** Result of `exec.approval.resolve`. */
+@Serializable
+data class ExecApprovalSettled(
+    /** Always true. */
+    val ok: Boolean,
+)
+
+/** Result of `exec.approvals.get`. */
+@Serializable
+data class ExecApprovalsFile(
+    /** Always empty. */
+    val path: String,
+    /** Always false. */
+    val exists: Boolean,
+    /** Always empty. */
+    val hash: String,
+    /** The empty file. */
+    val file: ExecApprovalsRules,
+)
+
+/** The rules of such a file. */
+@Serializable
+data class ExecApprovalsRules(
+    /** 1. */
+    val version: Long,
+    /** Always empty. */
+    val defaults: Map<String, JsonElement>,
+    /** Always empty. */
+    val agents: Map<String, JsonElement>,
+)
+
+/** An answer. */
+@Serializable
+enum class ExecDecision {
+    /** This command only. */
+    @SerialName("allow-once")
+    ALLOW_ONCE,
+    /** The same thing again without asking. */
+    @SerialName("allow-always")
+    ALLOW_ALWAYS,
+    /** No. */
+    @SerialName("deny")
+    DENY,
+}
 
 /** How a thread is written down. */
 @Serializable
@@ -1462,6 +1956,29 @@ enum class GrantEffect {
 
 typealias GrantId = String
 
+/** A kind of command that captures or changes something private. */
+@Serializable
+enum class Group {
+    /** Pictures and clips. */
+    @SerialName("camera")
+    CAMERA,
+    /** Pictures and films of the screen. */
+    @SerialName("screen")
+    SCREEN,
+    /** Where the device is. */
+    @SerialName("location")
+    LOCATION,
+    /** Writing into calendar, contacts, reminders. */
+    @SerialName("writes")
+    WRITES,
+    /** Sending messages in the owner's name. */
+    @SerialName("messages")
+    MESSAGES,
+    /** Reading calendar, contacts, reminders, photos, motion. */
+    @SerialName("private")
+    PRIVATE,
+}
+
 /** An agent in a health report. */
 @Serializable
 data class HealthAgent(
@@ -1535,6 +2052,15 @@ data class Heartbeat(
     val target: String,
     /** Longest answer that counts as silence. */
     val ackMaxChars: Long,
+)
+
+/** Result of `set-heartbeats`. */
+@Serializable
+data class HeartbeatsSet(
+    /** Always true. */
+    val ok: Boolean,
+    /** Whether agents wake by themselves now. */
+    val enabled: Boolean,
 )
 
 /** What the client may do. */
@@ -1647,11 +2173,69 @@ data class HelloSnapshot(
     val authMode: String? = null,
 )
 
+typealias InvokeId = String
+
 /** No parameters but the key that makes a repeat harmless. */
 @Serializable
 data class KeyOnly(
     /** Makes a repeat harmless. */
     val idempotencyKey: ClientKey? = null,
+)
+
+/** Parameters of `node.lease.arm`. */
+@Serializable
+data class LeaseArmParams(
+    /** What to let through. */
+    val group: Group,
+    /** On which node; all if it is left out. */
+    val nodeId: String? = null,
+    /** For how long, 10 s to 4 h; by default 10 min. */
+    val durationMs: Long? = null,
+    /** How often, 1 to 100; as often as wanted if it is left out. */
+    val uses: Long? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Parameters of `node.lease.end`. */
+@Serializable
+data class LeaseEndParams(
+    /** This one. */
+    val leaseId: LeaseId? = null,
+    /** All of this group. */
+    val group: Group? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+typealias LeaseId = String
+
+/** A lease. */
+@Serializable
+data class LeaseShown(
+    /** Its name. */
+    val leaseId: LeaseId,
+    /** What it lets through. */
+    val group: Group,
+    /** On which node; all if it is left out. */
+    val nodeId: DeviceId? = null,
+    /** Surface and principal. */
+    val grantedBy: String,
+    /** Since when. */
+    val at: Timestamp,
+    /** Until when. */
+    val expiresAt: Timestamp,
+    /** How long it still lasts. */
+    val expiresInMs: Long,
+    /** How often it may still be used. */
+    val usesLeft: Long? = null,
+)
+
+/** What is armed. */
+@Serializable
+data class LeasesPage(
+    /** The leases, first to end first. */
+    val leases: List<LeaseShown>,
 )
 
 /** Parameters of `budget.limits.get`. */
@@ -1717,6 +2301,34 @@ data class LogEntry(
     val at: Timestamp,
     /** The fact, with its kind in `type`. */
     val entry: JsonElement,
+)
+
+/** Result of `logs.tail`. */
+@Serializable
+data class LogLines(
+    /** Name of the file, without its folder; empty when there is none. */
+    val file: String,
+    /** Where to go on. */
+    val cursor: Long,
+    /** Bytes of the file. */
+    val size: Long,
+    /** The lines, oldest first. */
+    val lines: List<String>,
+    /** Whether older lines were left out. */
+    val truncated: Boolean,
+    /** Whether the file was begun anew since the cursor. */
+    val reset: Boolean,
+)
+
+/** Parameters of `logs.tail`. */
+@Serializable
+data class LogsTailParams(
+    /** Only what was written after this place; it comes from the last answer. */
+    val cursor: Long? = null,
+    /** At most this many lines; 1 to 5,000, by default 500. */
+    val limit: Long? = null,
+    /** At most this many bytes; 1 to 1,000,000, by default 250,000. */
+    val maxBytes: Long? = null,
 )
 
 /** Facts. */
@@ -1862,6 +2474,26 @@ data class MemoryStored(
 
 typealias MessageId = String
 
+/** Parameters of `sessions.messages.subscribe` and `sessions.messages.unsubscribe`. */
+@Serializable
+data class MessagesSubscribeParams(
+    /** The key, long or short. */
+    val key: String,
+    /** Must be the agent named in the key. */
+    val agentId: String? = null,
+    /** Accepted for newer clients: questions reach whoever may answer them, subscribed or not. */
+    val includeApprovals: Boolean? = null,
+)
+
+/** Result of `sessions.messages.subscribe` and `sessions.messages.unsubscribe`. */
+@Serializable
+data class MessagesSubscribed(
+    /** Whether events will be sent. */
+    val subscribed: Boolean,
+    /** The full key. */
+    val key: String,
+)
+
 /** Millionths of a US dollar. */
 typealias Micros = Long
 
@@ -1880,6 +2512,19 @@ data class ModelRow(
     val price: Price? = null,
     /** Whether a credential for its provider is at hand. */
     val available: Boolean,
+)
+
+/** Parameters of `models.list`. */
+@Serializable
+data class ModelsListParams(
+    /** Accepted for newer clients; the list is the same for all of them. */
+    val agentId: String? = null,
+    /** Accepted for newer clients; the list is the same for all of them. */
+    val sessionKey: String? = null,
+    /** `configured`: only those with a credential at hand. */
+    val view: String? = null,
+    /** Only those of this provider. */
+    val provider: String? = null,
 )
 
 /** Result of `models.list`. */
@@ -1903,6 +2548,329 @@ data class ModelsReport(
 /** No parameters. */
 @Serializable
 data object NoParams
+
+/** Parameters of `node.event`. */
+@Serializable
+data class NodeEventParams(
+    /** What happened. */
+    val event: String,
+    /** More. */
+    val payload: JsonElement? = null,
+    /** The same as text. */
+    val payloadJSON: String? = null,
+)
+
+/** Result of `node.event`. */
+@Serializable
+data class NodeEventTaken(
+    /** Always true. */
+    val ok: Boolean,
+    /** What happened. */
+    val event: String,
+    /** Whether anything was done with it. */
+    val handled: Boolean,
+    /** Why not. */
+    val reason: String? = null,
+)
+
+/** Payload of `node.invoke.request`. */
+@Serializable
+data class NodeInvokeAsked(
+    /** The request. */
+    val id: InvokeId,
+    /** The node itself. */
+    val nodeId: DeviceId,
+    /** What it should do. */
+    val command: String,
+    /** With what, as JSON text; null when there is nothing to say. */
+    val paramsJSON: String?,
+    /** How long an answer still counts. */
+    val timeoutMs: Long,
+    /** The same key is the same request. */
+    val idempotencyKey: String,
+)
+
+/** Parameters of `node.invoke`. */
+@Serializable
+data class NodeInvokeParams(
+    /** The node. */
+    val nodeId: String,
+    /** What it should do. */
+    val command: String,
+    /** With what; an object. */
+    val params: JsonElement? = null,
+    /** How long to wait, 1 s to 35 min; by default 30 s. */
+    val timeoutMs: Long? = null,
+    /** Whether to wait for a node that is away, until the deadline. */
+    val queue: Boolean? = null,
+    /** The same key is the same request. */
+    val idempotencyKey: ClientKey,
+)
+
+/** Parameters of `node.invoke.result`. */
+@Serializable
+data class NodeInvokeResultParams(
+    /** The request. */
+    val id: String,
+    /** The node itself. */
+    val nodeId: String,
+    /** Whether it worked. */
+    val ok: Boolean,
+    /** What came of it. */
+    val payload: JsonElement? = null,
+    /** The same as text; counts if both are there. */
+    val payloadJSON: String? = null,
+    /** Why it did not. */
+    val error: NodeSaid? = null,
+)
+
+/** Result of `node.invoke.result`. */
+@Serializable
+data class NodeInvokeTaken(
+    /** Always true. */
+    val ok: Boolean,
+    /** Whether nobody waited for it any more. */
+    val ignored: Boolean? = null,
+)
+
+/** Result of `node.invoke`. */
+@Serializable
+data class NodeInvoked(
+    /** Always true. */
+    val ok: Boolean,
+    /** The node. */
+    val nodeId: DeviceId,
+    /** What it did. */
+    val command: String,
+    /** What came of it. */
+    val payload: JsonElement,
+    /** The same as the node wrote it. */
+    val payloadJSON: String?,
+)
+
+/** Result of `node.pair.approve`. */
+@Serializable
+data class NodePairApproved(
+    /** The request. */
+    val requestId: String,
+    /** The node as it is now. */
+    val node: NodeRow,
+)
+
+/** Payload of `node.pair.resolved`. */
+@Serializable
+data class NodePairDecision(
+    /** The request. */
+    val requestId: String,
+    /** The node. */
+    val nodeId: DeviceId,
+    /** `approved` or `rejected`. */
+    val decision: String,
+    /** When. */
+    val ts: Timestamp,
+)
+
+/** Result of `node.pair.list`. */
+@Serializable
+data class NodePairPage(
+    /** What nodes offer beyond what was approved. */
+    val pending: List<PendingSurface>,
+    /** The nodes. */
+    val paired: List<NodeRow>,
+)
+
+/** Which request. */
+@Serializable
+data class NodePairParams(
+    /** Its name. */
+    val requestId: String,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Result of `node.pair.reject`. */
+@Serializable
+data class NodePairRejected(
+    /** The request. */
+    val requestId: String,
+    /** The node. */
+    val nodeId: DeviceId,
+)
+
+/** Which node. */
+@Serializable
+data class NodeParams(
+    /** The device; also the node's id. Operators may write its beginning or its name. */
+    val nodeId: String,
+)
+
+/** Result of `node.pluginTools.update`. */
+@Serializable
+data class NodePluginTools(
+    /** The node. */
+    val nodeId: DeviceId,
+    /** Tools that are used. */
+    val tools: List<JsonElement>,
+)
+
+/** Parameters of `node.pluginTools.update`. */
+@Serializable
+data class NodePluginToolsParams(
+    /** The tools. */
+    val tools: List<JsonElement>,
+)
+
+/** Parameters of `node.rename`. */
+@Serializable
+data class NodeRenameParams(
+    /** The node. */
+    val nodeId: String,
+    /** Its new name. */
+    val displayName: String,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Result of `node.rename`. */
+@Serializable
+data class NodeRenamed(
+    /** The node. */
+    val nodeId: DeviceId,
+    /** Its name. */
+    val displayName: String,
+)
+
+/** A node. */
+@Serializable
+data class NodeRow(
+    /** The device; also the node's id. */
+    val nodeId: DeviceId,
+    /** Name for people. */
+    val displayName: String? = null,
+    /** As it was approved. */
+    val platform: String? = null,
+    /** The program's version, while it is connected. */
+    val version: String? = null,
+    /** Kind of device. */
+    val deviceFamily: String? = null,
+    /** Model of the device. */
+    val modelIdentifier: String? = null,
+    /** Where it comes from. */
+    val remoteIp: String? = null,
+    /** Families, sorted; only approved ones. */
+    val caps: List<String>,
+    /** Commands, sorted; only those that were approved and that it offers now. */
+    val commands: List<String>,
+    /** What it offers beyond that, and nobody has approved. */
+    val unapproved: List<String>? = null,
+    /** Its PATH. */
+    val pathEnv: String? = null,
+    /** What its system allows it. */
+    val permissions: Map<String, Boolean>? = null,
+    /** Since when it is connected. */
+    val connectedAtMs: Timestamp? = null,
+    /** When it was last seen. */
+    val lastSeenAtMs: Timestamp? = null,
+    /** What it last said of its load. */
+    val hostStats: JsonElement? = null,
+    /** Whether it was let in. */
+    val paired: Boolean,
+    /** Whether it is connected. */
+    val connected: Boolean,
+)
+
+/** A node's fault. */
+@Serializable
+data class NodeSaid(
+    /** Its word. */
+    val code: String? = null,
+    /** What it said. */
+    val message: String? = null,
+)
+
+/** Result of `node.describe`. */
+@Serializable
+data class NodeShown(
+    /** Now. */
+    val ts: Timestamp,
+    /** The device; also the node's id. */
+    val nodeId: DeviceId,
+    /** Name for people. */
+    val displayName: String? = null,
+    /** As it was approved. */
+    val platform: String? = null,
+    /** The program's version, while it is connected. */
+    val version: String? = null,
+    /** Kind of device. */
+    val deviceFamily: String? = null,
+    /** Model of the device. */
+    val modelIdentifier: String? = null,
+    /** Where it comes from. */
+    val remoteIp: String? = null,
+    /** Families, sorted; only approved ones. */
+    val caps: List<String>,
+    /** Commands, sorted; only those that were approved and that it offers now. */
+    val commands: List<String>,
+    /** What it offers beyond that, and nobody has approved. */
+    val unapproved: List<String>? = null,
+    /** Its PATH. */
+    val pathEnv: String? = null,
+    /** What its system allows it. */
+    val permissions: Map<String, Boolean>? = null,
+    /** Since when it is connected. */
+    val connectedAtMs: Timestamp? = null,
+    /** When it was last seen. */
+    val lastSeenAtMs: Timestamp? = null,
+    /** What it last said of its load. */
+    val hostStats: JsonElement? = null,
+    /** Whether it was let in. */
+    val paired: Boolean,
+    /** Whether it is connected. */
+    val connected: Boolean,
+)
+
+/** Result of `node.skills.update`. */
+@Serializable
+data class NodeSkills(
+    /** The node. */
+    val nodeId: DeviceId,
+    /** Skills that are used. */
+    val skills: List<JsonElement>,
+)
+
+/** Parameters of `node.skills.update`. */
+@Serializable
+data class NodeSkillsParams(
+    /** The skills. */
+    val skills: List<JsonElement>,
+)
+
+/** Result of `node.list`. */
+@Serializable
+data class NodesPage(
+    /** Now. */
+    val ts: Timestamp,
+    /** The nodes. */
+    val nodes: List<NodeRow>,
+)
+
+/** An agent, or all. */
+@Serializable
+data class OfAgentParams(
+    /** Whose. */
+    val agentId: String? = null,
+    /** Of which session. */
+    val sessionKey: String? = null,
+)
+
+/** A session. */
+@Serializable
+data class OfSessionParams(
+    /** Which session. */
+    val sessionKey: String,
+    /** Must be the agent named in the key. */
+    val agentId: String? = null,
+)
 
 /** What an argument means to policy, so that the pipeline can judge a call without knowing the tool. */
 @Serializable
@@ -2074,6 +3042,46 @@ data class PairingRejected(
     val deviceId: DeviceId,
 )
 
+/** Parameters of `node.pending.ack`. */
+@Serializable
+data class PendingAckParams(
+    /** Requests that were seen. */
+    val ids: List<String>,
+)
+
+/** Result of `node.pending.ack`. */
+@Serializable
+data class PendingAcked(
+    /** The node. */
+    val nodeId: DeviceId,
+    /** Those of them that wait. */
+    val ackedIds: List<InvokeId>,
+    /** How many wait besides. */
+    val remainingCount: Long,
+)
+
+/** A request that waits. */
+@Serializable
+data class PendingAction(
+    /** Its name. */
+    val id: InvokeId,
+    /** What the node should do. */
+    val command: String,
+    /** With what, as text. */
+    val paramsJSON: String?,
+    /** Since when it waits. */
+    val enqueuedAtMs: Timestamp,
+)
+
+/** Result of `node.pending.pull`. */
+@Serializable
+data class PendingActions(
+    /** The node. */
+    val nodeId: DeviceId,
+    /** What waits, oldest first. */
+    val actions: List<PendingAction>,
+)
+
 /** A request that waits for an answer. */
 @Serializable
 data class PendingPairing(
@@ -2121,6 +3129,60 @@ data class PendingPairing(
     val ts: Timestamp,
 )
 
+/** What a node offers, and nobody has approved. */
+@Serializable
+data class PendingSurface(
+    /** Its name. */
+    val requestId: String,
+    /** The node. */
+    val nodeId: DeviceId,
+    /** Name for people. */
+    val displayName: String? = null,
+    /** As it says now. */
+    val platform: String? = null,
+    /** The program's version. */
+    val version: String? = null,
+    /** Families it offers, all of them. */
+    val caps: List<String>,
+    /** Commands it offers, all of them. */
+    val commands: List<String>,
+    /** Commands among them that are new. */
+    val newCommands: List<String>,
+    /** What an approver needs. */
+    val requiredApproveScopes: List<String>,
+    /** Since when. */
+    val ts: Timestamp,
+)
+
+/** Parameters of `poll`. */
+@Serializable
+data class PollParams(
+    /** To whom. */
+    val to: String,
+    /** The question. */
+    val question: String,
+    /** The choices. */
+    val options: List<String>,
+    /** How many may be chosen. */
+    val maxSelections: Long? = null,
+    /** How long it is open. */
+    val durationSeconds: Long? = null,
+    /** The same in hours. */
+    val durationHours: Long? = null,
+    /** Whether nobody is woken. */
+    val silent: Boolean? = null,
+    /** Whether nobody sees who chose what. */
+    val isAnonymous: Boolean? = null,
+    /** In which thread there. */
+    val threadId: String? = null,
+    /** Over which network. */
+    val channel: String? = null,
+    /** From which account. */
+    val accountId: String? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey,
+)
+
 /** Something that is connected. */
 @Serializable
 data class Presence(
@@ -2150,6 +3212,36 @@ data class Presence(
     val scopes: List<String>? = null,
 )
 
+/** Payload of `presence`. */
+@Serializable
+data class PresenceEvent(
+    /** The gateway first, then who is connected, the newest last. */
+    val presence: List<Presence>,
+)
+
+/** Words of a preview. */
+@Serializable
+data class PreviewItem(
+    /** Who speaks. */
+    val role: WireRole,
+    /** The beginning of what is said. */
+    val text: String,
+)
+
+/** What was found. */
+@Serializable
+enum class PreviewStatus {
+    /** Words. */
+    @SerialName("ok")
+    OK,
+    /** A session in which nothing was said. */
+    @SerialName("empty")
+    EMPTY,
+    /** No such session. */
+    @SerialName("missing")
+    MISSING,
+}
+
 /** Micro-dollars per million tokens, per kind. */
 @Serializable
 data class Price(
@@ -2161,6 +3253,13 @@ data class Price(
     val cacheRead: Long,
     /** For [`Usage::cache_write`]. */
     val cacheWrite: Long,
+)
+
+/** Result of `progressCard.get`. */
+@Serializable
+data class ProgressCard(
+    /** Always null. */
+    val card: JsonElement,
 )
 
 /** One provider. */
@@ -2176,6 +3275,13 @@ data class ProviderRow(
     val lastFault: String? = null,
     /** How long it will not be asked because it kept failing. */
     val restingMs: Long,
+)
+
+/** Result of `question.list`. */
+@Serializable
+data class QuestionsPage(
+    /** Always empty. */
+    val questions: List<JsonElement>,
 )
 
 /** A session that was used lately. */
@@ -2313,6 +3419,17 @@ data class RunRow(
     val endedAt: Timestamp? = null,
 )
 
+/** Parameters of `node.runnerInventory.update`. */
+@Serializable
+data class RunnerInventoryParams(
+    /** Features of the runner's own protocol. */
+    val protocolFeatures: List<String>? = null,
+    /** Whether it hosts workers. */
+    val workerHost: JsonElement? = null,
+    /** Its runners. */
+    val runners: JsonElement? = null,
+)
+
 /** Parameters of `runs.list`. */
 @Serializable
 data class RunsListParams(
@@ -2374,6 +3491,64 @@ enum class ScopeWord {
     SESSION,
 }
 
+/** Parameters of `send`. */
+@Serializable
+data class SendParams(
+    /** To whom. */
+    val to: String,
+    /** The words. */
+    val message: String? = null,
+    /** A picture or file. */
+    val mediaUrl: String? = null,
+    /** Pictures or files. */
+    val mediaUrls: List<String>? = null,
+    /** Over which network. */
+    val channel: String? = null,
+    /** From which account. */
+    val accountId: String? = null,
+    /** As which agent. */
+    val agentId: String? = null,
+    /** In which thread there. */
+    val threadId: String? = null,
+    /** Which session it belongs to. */
+    val sessionKey: String? = null,
+    /** Whether a film is sent as a moving picture. */
+    val gifPlayback: Boolean? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey,
+)
+
+/** Result of `send` and `poll`. */
+@Serializable
+data class Sent(
+    /** The idempotency key. */
+    val runId: String,
+    /** Its name on the network. */
+    val messageId: String,
+    /** Over which network. */
+    val channel: String,
+)
+
+/** Result of `sessions.branches.list`. */
+@Serializable
+data class SessionBranches(
+    /** Always empty. */
+    val branches: List<JsonElement>,
+)
+
+/** Result of `sessions.compact`. */
+@Serializable
+data class SessionCompacted(
+    /** Always true. */
+    val ok: Boolean,
+    /** The full key. */
+    val key: String,
+    /** Always false. */
+    val compacted: Boolean,
+    /** Why not. */
+    val reason: String,
+)
+
 /** What sessions use unless they say otherwise. */
 @Serializable
 data class SessionDefaults(
@@ -2412,10 +3587,21 @@ data class SessionEntry(
     val ok: Boolean,
     /** The key. */
     val key: String,
+    /** Identifier; renewed by reset. */
+    val sessionId: SessionId,
     /** Where it is kept: a name, not a path. */
     val path: String,
     /** The session. */
     val entry: SessionRow,
+)
+
+/** Result of `sessions.groups.list`. */
+@Serializable
+data class SessionGroups(
+    /** Always empty. */
+    val groups: List<JsonElement>,
+    /** Always empty. */
+    val sectionOrder: List<String>,
 )
 
 typealias SessionId = String
@@ -2449,6 +3635,38 @@ enum class SessionKind {
     DIRECT,
 }
 
+/** Payload of `session.message`. */
+@Serializable
+data class SessionMessageEvent(
+    /** The key. */
+    val sessionKey: String,
+    /** The agent. */
+    val agentId: String,
+    /** When. */
+    val ts: Timestamp,
+    /** The run. */
+    val runId: String? = null,
+    /** Identifier of the message. */
+    val messageId: MessageId,
+    /** Position in the thread; none while its run waits in the queue. */
+    val messageSeq: Long? = null,
+    /** The message. */
+    val message: WireMessage,
+    /** The session as it is now. */
+    val session: SessionRow? = null,
+)
+
+/** The newest words of one session. */
+@Serializable
+data class SessionPreview(
+    /** The key as it was asked for. */
+    val key: String,
+    /** What was found. */
+    val status: PreviewStatus,
+    /** The words, oldest first. */
+    val items: List<PreviewItem>,
+)
+
 /** Result of `sessions.resume`. */
 @Serializable
 data class SessionResumed(
@@ -2469,6 +3687,10 @@ data class SessionRow(
     val key: String,
     /** What kind of peer it has. */
     val kind: SessionKind,
+    /** The same, as surfaces group by it. */
+    val chatType: SessionKind,
+    /** `on`: steps with tools are always told. */
+    val verboseLevel: String,
     /** Identifier; renewed by reset. */
     val sessionId: SessionId,
     /** The thread it looks at. */
@@ -2491,6 +3713,16 @@ data class SessionRow(
     val modelProvider: String? = null,
     /** Model, when the session has one of its own. */
     val model: String? = null,
+    /** Whether a run is under way; only where one session is described. */
+    val hasActiveRun: Boolean? = null,
+    /** Runs under way, by name; only where one session is described. */
+    val activeRunIds: List<String>? = null,
+    /** Tokens read so far; only where one session is described. */
+    val inputTokens: Long? = null,
+    /** Tokens written so far; only where one session is described. */
+    val outputTokens: Long? = null,
+    /** Both; only where one session is described. */
+    val totalTokens: Long? = null,
     /** When it ends. */
     val expiresAt: Timestamp? = null,
     /** Whether it has ended. */
@@ -2504,6 +3736,42 @@ enum class SessionScope {
     @SerialName("per-sender")
     PER_SENDER,
 }
+
+/** Payload of `sessions.changed`. */
+@Serializable
+data class SessionsChangedEvent(
+    /** The key. */
+    val sessionKey: String,
+    /** The agent. */
+    val agentId: String,
+    /** When. */
+    val ts: Timestamp,
+    /** `create`, `patch`, `delete`, `send`, `message`; none when a run began or ended. */
+    val reason: String? = null,
+    /** What a run did: `start`, `end`, `error`. */
+    val phase: String? = null,
+    /** The run. */
+    val runId: String? = null,
+    /** Identifier; renewed by reset. */
+    val sessionId: SessionId? = null,
+    /** Last use. */
+    val updatedAt: Timestamp? = null,
+    /** The session as it is now; none when it was removed. */
+    val session: SessionRow? = null,
+)
+
+/** Parameters of `sessions.compact`. */
+@Serializable
+data class SessionsCompactParams(
+    /** The key, long or short. */
+    val key: String,
+    /** Must be the agent named in the key. */
+    val agentId: String? = null,
+    /** Accepted for older clients. */
+    val maxLines: Long? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
 
 /** Parameters of `sessions.create`. */
 @Serializable
@@ -2529,6 +3797,8 @@ data class SessionsCreateParams(
 data class SessionsDeleteParams(
     /** The key, long or short. */
     val key: String,
+    /** Must be the agent named in the key. */
+    val agentId: String? = null,
     /** Whether to remove the thread and its messages for good. */
     val deleteTranscript: Boolean? = null,
     /** Makes a repeat harmless. */
@@ -2560,6 +3830,12 @@ data class SessionsListParams(
     val includeUnknown: Boolean? = null,
     /** Sessions started by another; there are none, so the list is empty. */
     val spawnedBy: String? = null,
+    /** Whether archived sessions are wanted; there are none, so `true` gives an empty list. */
+    val archived: Boolean? = null,
+    /** Accepted for newer clients; the order is always last use. */
+    val sortBy: String? = null,
+    /** Accepted for newer clients; the order is always last use, newest first. */
+    val sortDir: String? = null,
     /** Accepted for newer clients. */
     val configuredAgentsOnly: Boolean? = null,
     /** Accepted for newer clients. */
@@ -2575,6 +3851,8 @@ data class SessionsPage(
     val path: String,
     /** How many are in this answer. */
     val count: Long,
+    /** The page size that counted. */
+    val limitApplied: Long,
     /** How many there are. */
     val totalCount: Long,
     /** Whether there are more. */
@@ -2598,8 +3876,56 @@ data class SessionsPatchParams(
     val model: JsonElement? = null,
     /** From now. */
     val expiresInMs: JsonElement? = null,
+    /** Must be the agent named in the key. */
+    val agentId: String? = null,
+    /** `on`: steps with tools are always told. */
+    val verboseLevel: String? = null,
+    /** Models decide by themselves: `off` or null. */
+    val thinkingLevel: String? = null,
+    /** Models decide by themselves: `off` or null. */
+    val reasoningLevel: String? = null,
+    /** `off` or null. */
+    val responseUsage: String? = null,
+    /** Policy decides: `off` or null. */
+    val elevatedLevel: String? = null,
+    /** Policy decides: null. */
+    val execHost: String? = null,
+    /** Policy decides: null. */
+    val execSecurity: String? = null,
+    /** Policy decides: null. */
+    val execAsk: String? = null,
+    /** Policy decides: null. */
+    val execNode: String? = null,
+    /** There are no chat networks: null. */
+    val sendPolicy: String? = null,
+    /** There are no groups: null. */
+    val groupActivation: String? = null,
+    /** Sessions are not marked as unread: `false` or null. */
+    val unread: Boolean? = null,
+    /** Accepted for newer clients, which send it with `unread`. */
+    val expectedMarkedUnreadAt: Timestamp? = null,
     /** Makes a repeat harmless. */
     val idempotencyKey: ClientKey? = null,
+)
+
+/** Parameters of `sessions.preview`. */
+@Serializable
+data class SessionsPreviewParams(
+    /** The keys, long or short; at most 64. */
+    val keys: List<String>,
+    /** At most this many messages of each; 1 to 50, by default 12. */
+    val limit: Long? = null,
+    /** At most this many characters of each message; 20 to 2,000, by default 240. */
+    val maxChars: Long? = null,
+)
+
+/** Result of `sessions.preview`. */
+@Serializable
+data class SessionsPreviewed(
+    /** Now. */
+    val ts: Timestamp,
+    /** One per key, in the order of the keys. */
+    val previews: List<SessionPreview>,
 )
 
 /** Parameters of `sessions.reset`. */
@@ -2607,6 +3933,10 @@ data class SessionsPatchParams(
 data class SessionsResetParams(
     /** The key, long or short. */
     val key: String,
+    /** Must be the agent named in the key. */
+    val agentId: String? = null,
+    /** Why; not needed. */
+    val reason: String? = null,
     /** Makes a repeat harmless. */
     val idempotencyKey: ClientKey? = null,
 )
@@ -2614,6 +3944,12 @@ data class SessionsResetParams(
 /** Parameters of `sessions.resolve`: one of key, identifier and label. */
 @Serializable
 data class SessionsResolveParams(
+    /** Accepted for clients that send it; there is no such session. */
+    val includeGlobal: Boolean? = null,
+    /** Accepted for clients that send it; there is no such session. */
+    val includeUnknown: Boolean? = null,
+    /** Only one started by another; there is none. */
+    val spawnedBy: String? = null,
     /** Key, long or short. */
     val key: String? = null,
     /** Identifier. */
@@ -2631,6 +3967,24 @@ data class SessionsResumeParams(
     val key: String,
     /** How many messages to return; 0 to 1,000, by default 50. */
     val limit: Long? = null,
+)
+
+/** Result of `sessions.subscribe` and `sessions.unsubscribe`. */
+@Serializable
+data class SessionsSubscribed(
+    /** Whether events will be sent. */
+    val subscribed: Boolean,
+    /** The sessions, when a list was asked for. */
+    val list: SessionsPage? = null,
+)
+
+/** Parameters of `set-heartbeats`. */
+@Serializable
+data class SetHeartbeatsParams(
+    /** Whether agents wake by themselves. */
+    val enabled: Boolean,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
 )
 
 /** Result of `device.setup.code`. */
@@ -2670,6 +4024,24 @@ data class ShutdownEvent(
     val reason: String,
     /** When it is expected back, in milliseconds from now. */
     val restartExpectedMs: Long? = null,
+)
+
+/** Result of `skills.status`. */
+@Serializable
+data class SkillsReport(
+    /** The agent's folder. */
+    val workspaceDir: String,
+    /** Where skills are kept: nowhere, so empty. */
+    val managedSkillsDir: String,
+    /** Always empty. */
+    val skills: List<JsonElement>,
+)
+
+/** Parameters of `skills.status`. */
+@Serializable
+data class SkillsStatusParams(
+    /** Whose; the default agent's when absent. */
+    val agentId: String? = null,
 )
 
 typealias Span = String
@@ -2798,6 +4170,88 @@ data class StatusSessions(
     val recent: List<SessionRow>,
     /** The same by agent. */
     val byAgent: List<StatusAgentSessions>,
+)
+
+/** Result of `taskSuggestions.list`. */
+@Serializable
+data class SuggestionsPage(
+    /** Always empty. */
+    val suggestions: List<JsonElement>,
+)
+
+/** Parameters of `system-event`. */
+@Serializable
+data class SystemEventParams(
+    /** The words. */
+    val text: String,
+    /** Who says so. */
+    val deviceId: String? = null,
+    /** One installation of it. */
+    val instanceId: String? = null,
+    /** What it calls itself. */
+    val host: String? = null,
+    /** Its address. */
+    val ip: String? = null,
+    /** What it is. */
+    val mode: String? = null,
+    /** Its version. */
+    val version: String? = null,
+    /** Its operating system. */
+    val platform: String? = null,
+    /** Kind of device. */
+    val deviceFamily: String? = null,
+    /** Model of the device. */
+    val modelIdentifier: String? = null,
+    /** Since somebody used it. */
+    val lastInputSeconds: Long? = null,
+    /** Why it says so. */
+    val reason: String? = null,
+    /** Roles. */
+    val roles: List<String>? = null,
+    /** Scopes. */
+    val scopes: List<String>? = null,
+    /** Words to find it by. */
+    val tags: List<String>? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Parameters of `talk.config`. */
+@Serializable
+data class TalkConfigParams(
+    /** Accepted for clients that send it; there are no secrets here. */
+    val includeSecrets: Boolean? = null,
+)
+
+/** Result of `talk.config`. */
+@Serializable
+data class TalkSettings(
+    /** Always empty. */
+    val config: Map<String, JsonElement>,
+)
+
+/** Parameters of `tasks.list`. */
+@Serializable
+data class TasksListParams(
+    /** Of which session. */
+    val sessionKey: String? = null,
+    /** Whose. */
+    val agentId: String? = null,
+    /** Only those that stand so: a word or several. */
+    val status: JsonElement? = null,
+    /** Order. */
+    val sortBy: String? = null,
+    /** At most this many. */
+    val limit: Long? = null,
+    /** Where the last page ended. */
+    val cursor: String? = null,
+)
+
+/** Result of `tasks.list`. */
+@Serializable
+data class TasksPage(
+    /** Always empty. */
+    val tasks: List<JsonElement>,
 )
 
 /** A durable conversation. */
@@ -3029,6 +4483,28 @@ data class ToolCalled(
     val sessionKey: String,
 )
 
+/** Tools that belong together. */
+@Serializable
+data class ToolGroup(
+    /** Identifier. */
+    val id: String,
+    /** Name for people. */
+    val label: String,
+    /** `core`. */
+    val source: String,
+    /** The tools, by name. */
+    val tools: List<CatalogueTool>,
+)
+
+/** A ready-made selection of tools. */
+@Serializable
+data class ToolProfile(
+    /** Identifier. */
+    val id: String,
+    /** Name for people. */
+    val label: String,
+)
+
 /** Result of `tools.show`. */
 @Serializable
 data class ToolShown(
@@ -3070,6 +4546,26 @@ data class ToolsCallParams(
     val agentId: String? = null,
     /** In which session; `agent:<agent>:tools` by default. */
     val sessionKey: String? = null,
+)
+
+/** Parameters of `tools.catalog`. */
+@Serializable
+data class ToolsCatalogParams(
+    /** Whose; the default agent's when absent. */
+    val agentId: String? = null,
+    /** Accepted for clients that send it; there are no plugins. */
+    val includePlugins: Boolean? = null,
+)
+
+/** Result of `tools.catalog`. */
+@Serializable
+data class ToolsCatalogue(
+    /** Whose tools these are. */
+    val agentId: String,
+    /** Ready-made selections: the trust levels. */
+    val profiles: List<ToolProfile>,
+    /** The tools, by the beginning of their names. */
+    val groups: List<ToolGroup>,
 )
 
 /** Parameters of `tools.list`. */
@@ -3250,6 +4746,66 @@ data class Usage(
     val estimated: Boolean,
 )
 
+/** Parameters of `usage.cost`. */
+@Serializable
+data class UsageCostParams(
+    /** How many days up to today; 1 to 366, by default 30. */
+    val days: Long? = null,
+)
+
+/** Result of `usage.cost`. */
+@Serializable
+data class UsageCosts(
+    /** Now. */
+    val updatedAt: Timestamp,
+    /** How many days were looked at. */
+    val days: Long,
+    /** Days on which something was spent, oldest first. */
+    val daily: List<UsageDay>,
+    /** The sum. */
+    val totals: UsageFigures,
+)
+
+/** One day. */
+@Serializable
+data class UsageDay(
+    /** `YYYY-MM-DD`. */
+    val date: String,
+    /** Tokens read. */
+    val input: Long,
+    /** Tokens written. */
+    val output: Long,
+    /** Tokens read from the provider's cache. */
+    val cacheRead: Long,
+    /** Tokens written to it. */
+    val cacheWrite: Long,
+    /** All of them. */
+    val totalTokens: Long,
+    /** Known cost in dollars, for people; `budget.usage` has it exactly. */
+    val totalCost: Double,
+    /** Calls without a known price. */
+    val missingCostEntries: Long,
+)
+
+/** Tokens and cost. */
+@Serializable
+data class UsageFigures(
+    /** Tokens read. */
+    val input: Long,
+    /** Tokens written. */
+    val output: Long,
+    /** Tokens read from the provider's cache. */
+    val cacheRead: Long,
+    /** Tokens written to it. */
+    val cacheWrite: Long,
+    /** All of them. */
+    val totalTokens: Long,
+    /** Known cost in dollars, for people; `budget.usage` has it exactly. */
+    val totalCost: Double,
+    /** Calls without a known price. */
+    val missingCostEntries: Long,
+)
+
 /** Which column to group by. */
 @Serializable
 enum class UsageGroup {
@@ -3270,6 +4826,15 @@ enum class UsageGroup {
     RUN,
 }
 
+/** Result of `usage.status`. */
+@Serializable
+data class UsageReport(
+    /** Now. */
+    val updatedAt: Timestamp,
+    /** Always empty. */
+    val providers: List<JsonElement>,
+)
+
 /** One group. */
 @Serializable
 data class UsageRow(
@@ -3285,6 +4850,20 @@ data class UsageRow(
     val unpriced: Long,
     /** Token counts. */
     val usage: Usage,
+)
+
+/** Result of `users.prefs.get`. */
+@Serializable
+data class UsersPrefs(
+    /** `no_durable_identity`. */
+    val status: String,
+)
+
+/** Parameters of `users.prefs.get`. */
+@Serializable
+data class UsersPrefsParams(
+    /** Which ones. */
+    val keys: List<String>? = null,
 )
 
 /** One thing that was looked at. */
@@ -3307,6 +4886,13 @@ data class VerifyFound(
     val findings: List<String>,
 )
 
+/** Result of `voicewake.get`. */
+@Serializable
+data class VoicewakeWords(
+    /** Always empty. */
+    val triggers: List<String>,
+)
+
 /** How a wait ended. */
 @Serializable
 enum class WaitStatus {
@@ -3320,6 +4906,28 @@ enum class WaitStatus {
     @SerialName("timeout")
     TIMEOUT,
 }
+
+/** When to wake. */
+@Serializable
+enum class WakeMode {
+    /** At once. */
+    @SerialName("now")
+    NOW,
+    /** With the next heartbeat. */
+    @SerialName("next-heartbeat")
+    NEXT_HEARTBEAT,
+}
+
+/** Parameters of `wake`. */
+@Serializable
+data class WakeParams(
+    /** When. */
+    val mode: WakeMode,
+    /** The words. */
+    val text: String,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
 
 /** A live piece of a reply: what `delta` notifications carry. May be lost; the event that follows has all of it. */
 @Serializable
@@ -3777,10 +5385,30 @@ object Methods {
     val budgetLimitsGet = Method("budget.limits.get", LimitsGetParams.serializer(), LimitsShown.serializer())
     /** Set or clear one cap of an agent. Counts for runs accepted from now on. */
     val budgetLimitsSet = Method("budget.limits.set", LimitsSetParams.serializer(), LimitsShown.serializer())
-    /** Queue a message for the session's agent and answer at once with the run's id, which is the idempotency key. A message that is `/stop` cancels the session's runs instead. */
+    /** Return an agent's name and picture, by its id or by a session. */
+    val agentIdentityGet = Method("agent.identity.get", AgentIdentityParams.serializer(), AgentIdentity.serializer())
+    /** Return the tools that an agent may have, by group. */
+    val toolsCatalog = Method("tools.catalog", ToolsCatalogParams.serializer(), ToolsCatalogue.serializer())
+    /** Return an agent's skills: none, there are no skills yet. */
+    val skillsStatus = Method("skills.status", SkillsStatusParams.serializer(), SkillsReport.serializer())
+    /** Return the slash commands of the gateway. */
+    val commandsList = Method("commands.list", CommandsListParams.serializer(), CommandsPage.serializer())
+    /** Return the settings for talking aloud: none, there is no voice yet. */
+    val talkConfig = Method("talk.config", TalkConfigParams.serializer(), TalkSettings.serializer())
+    /** Return the words that wake nodes: none, there is no voice yet. */
+    val voicewakeGet = Method("voicewake.get", NoParams.serializer(), VoicewakeWords.serializer())
+    /** Return the chat networks and how they are doing: none. */
+    val channelsStatus = Method("channels.status", ChannelsStatusParams.serializer(), ChannelsReport.serializer())
+    /** Send words over a chat network: refused while none is configured. */
+    val send = Method("send", SendParams.serializer(), Sent.serializer())
+    /** Ask a question with choices over a chat network: refused while none is configured. */
+    val poll = Method("poll", PollParams.serializer(), Sent.serializer())
+    /** Queue a message for the session's agent and answer at once with the run's id, which is the idempotency key. A message that is `/stop` cancels the session's runs instead; so does `stop`, `abort`, `esc`, `exit`, `wait` or `interrupt` alone while one is under way. */
     val chatSend = Method("chat.send", ChatSendParams.serializer(), ChatSent.serializer())
     /** Return the newest messages of the session's thread, oldest first, as a surface should show them. */
     val chatHistory = Method("chat.history", ChatHistoryParams.serializer(), ChatHistoryPage.serializer())
+    /** Return what a surface shows first: the history, the session, the agents. */
+    val chatStartup = Method("chat.startup", ChatHistoryParams.serializer(), ChatStartupPage.serializer())
     /** Cancel one run of the session, or all of them. */
     val chatAbort = Method("chat.abort", ChatAbortParams.serializer(), ChatAborted.serializer())
     /** Return the settings in force, or one of them. Secrets are references and masked. */
@@ -3793,6 +5421,10 @@ object Methods {
     val configExplain = Method("config.explain", ConfigExplainParams.serializer(), ConfigExplained.serializer())
     /** Return the JSON Schema of the settings. */
     val configSchema = Method("config.schema", NoParams.serializer(), ConfigSchemaShown.serializer())
+    /** List jobs: none. */
+    val cronList = Method("cron.list", CronListParams.serializer(), CronPage.serializer())
+    /** Say whether jobs run by the clock: they do not. */
+    val cronStatus = Method("cron.status", NoParams.serializer(), CronReport.serializer())
     /** List devices and the requests that wait for an answer. */
     val devicePairList = Method("device.pair.list", NoParams.serializer(), DeviceList.serializer())
     /** Let a device in with exactly the role and scopes it asks for. The caller needs every one of these scopes, and `operator.admin` for a node; a device cannot approve itself. */
@@ -3809,6 +5441,32 @@ object Methods {
     val deviceTokenRevoke = Method("device.token.revoke", TokenParams.serializer(), TokenRevoked.serializer())
     /** Make a code that lets one new device in, once, without a further question. The caller needs every scope it gives, and `operator.admin` for a node. A repeat with the same key tells everything but the code. */
     val deviceSetupCode = Method("device.setup.code", SetupCodeParams.serializer(), SetupCodeMade.serializer())
+    /** Ask a person whether a command may run, and answer when somebody decided or nobody did in time. With `twoPhase`, the answer in Frames comes twice: accepted, then the decision; in JSON-RPC it is the first of the two. */
+    val execApprovalRequest = Method("exec.approval.request", ExecApprovalRequestParams.serializer(), ExecApprovalReply.serializer())
+    /** Wait for the decision of a question that was asked with `twoPhase`. */
+    val execApprovalWaitDecision = Method("exec.approval.waitDecision", ExecApprovalIdParams.serializer(), ExecApprovalReply.serializer())
+    /** Answer a question. The first answer counts. */
+    val execApprovalResolve = Method("exec.approval.resolve", ExecApprovalResolveParams.serializer(), ExecApprovalSettled.serializer())
+    /** Return one open question. */
+    val execApprovalGet = Method("exec.approval.get", ExecApprovalIdParams.serializer(), ExecApprovalRow.serializer())
+    /** List open questions, newest first. */
+    val execApprovalList = Method("exec.approval.list", NoParams.serializer(), ListSerializer(ExecApprovalRow.serializer()))
+    /** Return one question, open or answered lately, as newer clients show it. */
+    val approvalGet = Method("approval.get", ApprovalGetParams.serializer(), ApprovalFound.serializer())
+    /** Answer a question, as newer clients do. */
+    val approvalResolve = Method("approval.resolve", ApprovalResolveParams.serializer(), ApprovalApplied.serializer())
+    /** Return the file of older gateways that lists allowed commands: there is none, policy and `approvals.rules.list` take its place. */
+    val execApprovalsGet = Method("exec.approvals.get", NoParams.serializer(), ExecApprovalsFile.serializer())
+    /** Return the last heartbeat: null, there was none. */
+    val lastHeartbeat = Method("last-heartbeat", NoParams.serializer(), JsonElement.serializer())
+    /** Turn heartbeats off, which they are; on is refused. */
+    val setHeartbeats = Method("set-heartbeats", SetHeartbeatsParams.serializer(), HeartbeatsSet.serializer())
+    /** Wake the default agent with a text: refused, there is no heartbeat to wake. */
+    val wake = Method("wake", WakeParams.serializer(), Done.serializer())
+    /** Note something for the next heartbeat: refused, there is none. */
+    val systemEvent = Method("system-event", SystemEventParams.serializer(), Done.serializer())
+    /** Return the newest lines of the gateway's log, or those after a cursor. Secrets are masked. A gateway in a terminal keeps no file and returns nothing. */
+    val logsTail = Method("logs.tail", LogsTailParams.serializer(), LogLines.serializer())
     /** Search remembered facts, best first. */
     val memorySearch = Method("memory.search", MemorySearchParams.serializer(), MemoriesPage.serializer())
     /** List remembered facts, newest first. */
@@ -3818,15 +5476,81 @@ object Methods {
     /** Forget facts for good. */
     val memoryForget = Method("memory.forget", MemoryForgetParams.serializer(), MemoryForgotten.serializer())
     /** List the models of the catalogue. */
-    val modelsList = Method("models.list", NoParams.serializer(), ModelsPage.serializer())
+    val modelsList = Method("models.list", ModelsListParams.serializer(), ModelsPage.serializer())
     /** Say which model is used by default, and how the providers are doing. */
     val modelsStatus = Method("models.status", NoParams.serializer(), ModelsReport.serializer())
+    /** List nodes, connected ones first, then by name; nodes that are away are among them. */
+    val nodeList = Method("node.list", NoParams.serializer(), NodesPage.serializer())
+    /** Return one node. */
+    val nodeDescribe = Method("node.describe", NodeParams.serializer(), NodeShown.serializer())
+    /** Give a node another name for people. */
+    val nodeRename = Method("node.rename", NodeRenameParams.serializer(), NodeRenamed.serializer())
+    /** Ask a node to do something and wait for its answer. The request survives a lost connection and a restart until its deadline; the same key gets the same answer. What is private needs a lease (`node.lease.arm`) or the owner's list, and a program runs only if a person approved it. */
+    val nodeInvoke = Method("node.invoke", NodeInvokeParams.serializer(), NodeInvoked.serializer())
+    /** Answer a request. A late answer, and one to a request that is not this node's, is ignored. */
+    val nodeInvokeResult = Method("node.invoke.result", NodeInvokeResultParams.serializer(), NodeInvokeTaken.serializer())
+    /** Say that something happened on the node. */
+    val nodeEvent = Method("node.event", NodeEventParams.serializer(), NodeEventTaken.serializer())
+    /** List what nodes offer beyond what was approved, and the nodes. */
+    val nodePairList = Method("node.pair.list", NoParams.serializer(), NodePairPage.serializer())
+    /** Approve what a node offers. Needs `operator.admin` as soon as a program, a camera, a screen or the like is offered. */
+    val nodePairApprove = Method("node.pair.approve", NodePairParams.serializer(), NodePairApproved.serializer())
+    /** Refuse what a node offers; what was approved before stays. */
+    val nodePairReject = Method("node.pair.reject", NodePairParams.serializer(), NodePairRejected.serializer())
+    /** Say what the node's runner can do. */
+    val nodeRunnerInventoryUpdate = Method("node.runnerInventory.update", RunnerInventoryParams.serializer(), NodeParams.serializer())
+    /** Say which skills the node has. None of them is used yet. */
+    val nodeSkillsUpdate = Method("node.skills.update", NodeSkillsParams.serializer(), NodeSkills.serializer())
+    /** Say which tools plugins of the node bring. None of them is used yet. */
+    val nodePluginToolsUpdate = Method("node.pluginTools.update", NodePluginToolsParams.serializer(), NodePluginTools.serializer())
+    /** The programs that skills want to find on a node; none yet. */
+    val skillsBins = Method("skills.bins", NoParams.serializer(), Bins.serializer())
+    /** Give out what the node has not answered. */
+    val nodePendingPull = Method("node.pending.pull", NoParams.serializer(), PendingActions.serializer())
+    /** Say that requests were seen. They wait for their answer all the same. */
+    val nodePendingAck = Method("node.pending.ack", PendingAckParams.serializer(), PendingAcked.serializer())
+    /** List what is armed. */
+    val nodeLeaseList = Method("node.lease.list", NoParams.serializer(), LeasesPage.serializer())
+    /** Let a group of private commands through for a while. It ends by itself, at the latest with the gateway. */
+    val nodeLeaseArm = Method("node.lease.arm", LeaseArmParams.serializer(), LeaseShown.serializer())
+    /** End a lease, or all of a group, or all. */
+    val nodeLeaseEnd = Method("node.lease.end", LeaseEndParams.serializer(), LeasesPage.serializer())
+    /** List questions of plugins: none, there are no plugins. */
+    val pluginApprovalList = Method("plugin.approval.list", NoParams.serializer(), ListSerializer(JsonElement.serializer()))
+    /** List questions of agents that wait for words: none, an agent asks in the conversation. */
+    val questionList = Method("question.list", NoParams.serializer(), QuestionsPage.serializer())
+    /** List suggested tasks: none. */
+    val taskSuggestionsList = Method("taskSuggestions.list", OfAgentParams.serializer(), SuggestionsPage.serializer())
+    /** List background tasks: none. Runs are listed by `runs.list`. */
+    val tasksList = Method("tasks.list", TasksListParams.serializer(), TasksPage.serializer())
+    /** List groups of sessions: none. */
+    val sessionsGroupsList = Method("sessions.groups.list", NoParams.serializer(), SessionGroups.serializer())
+    /** List branches of a session: none, threads do not branch. */
+    val sessionsBranchesList = Method("sessions.branches.list", OfSessionParams.serializer(), SessionBranches.serializer())
+    /** Return what the companion of a session said: nothing, there is none. */
+    val sessionsCompanionState = Method("sessions.companion.state", OfSessionParams.serializer(), CompanionState.serializer())
+    /** Return the progress card of a session: none. */
+    val progressCardGet = Method("progressCard.get", OfSessionParams.serializer(), ProgressCard.serializer())
+    /** Return what a person prefers: nothing is kept, surfaces keep it themselves. */
+    val usersPrefsGet = Method("users.prefs.get", UsersPrefsParams.serializer(), UsersPrefs.serializer())
     /** List runs, newest first, or only those that are not over, oldest first. */
     val runsList = Method("runs.list", RunsListParams.serializer(), RunsPage.serializer())
     /** Return a run's log, entry by entry. */
     val runsLog = Method("runs.log", RunsLogParams.serializer(), RunLog.serializer())
     /** Explain a run: each step, what policy said about each call, what each model call cost. */
     val traceWhy = Method("trace.why", TraceWhyParams.serializer(), TraceExplained.serializer())
+    /** Send this connection `sessions.changed` and `session.message` events from now on. With parameters of a list, the list comes with the answer. */
+    val sessionsSubscribe = Method("sessions.subscribe", SessionsListParams.serializer(), SessionsSubscribed.serializer())
+    /** Send this connection no more of them. */
+    val sessionsUnsubscribe = Method("sessions.unsubscribe", NoParams.serializer(), SessionsSubscribed.serializer())
+    /** Send this connection changes and messages of one session. */
+    val sessionsMessagesSubscribe = Method("sessions.messages.subscribe", MessagesSubscribeParams.serializer(), MessagesSubscribed.serializer())
+    /** Send this connection no more of them. */
+    val sessionsMessagesUnsubscribe = Method("sessions.messages.unsubscribe", MessagesSubscribeParams.serializer(), MessagesSubscribed.serializer())
+    /** Return the newest words of several sessions. */
+    val sessionsPreview = Method("sessions.preview", SessionsPreviewParams.serializer(), SessionsPreviewed.serializer())
+    /** Say that a session is not compacted by hand: runs do so themselves when the context is full. */
+    val sessionsCompact = Method("sessions.compact", SessionsCompactParams.serializer(), SessionCompacted.serializer())
     /** List sessions, last used first. */
     val sessionsList = Method("sessions.list", SessionsListParams.serializer(), SessionsPage.serializer())
     /** Make a session, with a thread of its own or at an existing one. */
@@ -3835,9 +5559,9 @@ object Methods {
     val sessionsResolve = Method("sessions.resolve", SessionsResolveParams.serializer(), SessionKeyFound.serializer())
     /** Describe one session. */
     val sessionsDescribe = Method("sessions.describe", SessionKeyParams.serializer(), SessionDescription.serializer())
-    /** Change a session's label, model or expiry; null clears. */
+    /** Change a session's label, model or expiry; null clears. Settings of other gateways may be cleared, which changes nothing, and are refused otherwise. */
     val sessionsPatch = Method("sessions.patch", SessionsPatchParams.serializer(), SessionEntry.serializer())
-    /** Point a session at a new, empty thread; the old thread stays. */
+    /** Point a session at a new, empty thread; the old thread stays. A session that never was begins. */
     val sessionsReset = Method("sessions.reset", SessionsResetParams.serializer(), SessionEntry.serializer())
     /** Remove a session; its thread stays unless `deleteTranscript` is set. */
     val sessionsDelete = Method("sessions.delete", SessionsDeleteParams.serializer(), SessionDeleted.serializer())
@@ -3877,6 +5601,10 @@ object Methods {
     val toolsShow = Method("tools.show", ToolsShowParams.serializer(), ToolShown.serializer())
     /** Run one tool call without a model, under the agent's policy like any other call. Wait with `agent.wait`. */
     val toolsCall = Method("tools.call", ToolsCallParams.serializer(), ToolCalled.serializer())
+    /** Return what providers say about their quotas: nothing, none is asked. */
+    val usageStatus = Method("usage.status", NoParams.serializer(), UsageReport.serializer())
+    /** Return tokens and cost per local day, from the ledger. */
+    val usageCost = Method("usage.cost", UsageCostParams.serializer(), UsageCosts.serializer())
     /** List the workers and what they have. */
     val workersList = Method("workers.list", NoParams.serializer(), WorkersPage.serializer())
 
@@ -3899,14 +5627,26 @@ object Methods {
         budgetUsage,
         budgetLimitsGet,
         budgetLimitsSet,
+        agentIdentityGet,
+        toolsCatalog,
+        skillsStatus,
+        commandsList,
+        talkConfig,
+        voicewakeGet,
+        channelsStatus,
+        send,
+        poll,
         chatSend,
         chatHistory,
+        chatStartup,
         chatAbort,
         configGet,
         configSet,
         configUnset,
         configExplain,
         configSchema,
+        cronList,
+        cronStatus,
         devicePairList,
         devicePairApprove,
         devicePairReject,
@@ -3915,15 +5655,61 @@ object Methods {
         deviceTokenRotate,
         deviceTokenRevoke,
         deviceSetupCode,
+        execApprovalRequest,
+        execApprovalWaitDecision,
+        execApprovalResolve,
+        execApprovalGet,
+        execApprovalList,
+        approvalGet,
+        approvalResolve,
+        execApprovalsGet,
+        lastHeartbeat,
+        setHeartbeats,
+        wake,
+        systemEvent,
+        logsTail,
         memorySearch,
         memoryList,
         memoryAdd,
         memoryForget,
         modelsList,
         modelsStatus,
+        nodeList,
+        nodeDescribe,
+        nodeRename,
+        nodeInvoke,
+        nodeInvokeResult,
+        nodeEvent,
+        nodePairList,
+        nodePairApprove,
+        nodePairReject,
+        nodeRunnerInventoryUpdate,
+        nodeSkillsUpdate,
+        nodePluginToolsUpdate,
+        skillsBins,
+        nodePendingPull,
+        nodePendingAck,
+        nodeLeaseList,
+        nodeLeaseArm,
+        nodeLeaseEnd,
+        pluginApprovalList,
+        questionList,
+        taskSuggestionsList,
+        tasksList,
+        sessionsGroupsList,
+        sessionsBranchesList,
+        sessionsCompanionState,
+        progressCardGet,
+        usersPrefsGet,
         runsList,
         runsLog,
         traceWhy,
+        sessionsSubscribe,
+        sessionsUnsubscribe,
+        sessionsMessagesSubscribe,
+        sessionsMessagesUnsubscribe,
+        sessionsPreview,
+        sessionsCompact,
         sessionsList,
         sessionsCreate,
         sessionsResolve,
@@ -3949,6 +5735,8 @@ object Methods {
         toolsList,
         toolsShow,
         toolsCall,
+        usageStatus,
+        usageCost,
         workersList,
     )
 }
@@ -3959,22 +5747,49 @@ object Events {
     val connectChallenge = Event("connect.challenge", Challenge.serializer())
     /** The gateway lives. Two intervals of silence mean that the connection is dead. */
     val tick = Event("tick", TickEvent.serializer())
-    /** A fresh health report, about once a minute. */
+    /** A health report that is newer than the last one. */
     val health = Event("health", HealthReport.serializer())
+    /** Everybody who is connected, after somebody came or left. */
+    val presence = Event("presence", PresenceEvent.serializer())
     /** The gateway stops; the socket is closed after it. */
     val shutdown = Event("shutdown", ShutdownEvent.serializer())
+    /** A node is asked to do something; it answers with `node.invoke.result`. */
+    val nodeInvokeRequest = Event("node.invoke.request", NodeInvokeAsked.serializer())
+    /** A node offers more than was approved. */
+    val nodePairRequested = Event("node.pair.requested", PendingSurface.serializer())
+    /** What a node offers was approved or refused; the node hears it, too. */
+    val nodePairResolved = Event("node.pair.resolved", NodePairDecision.serializer())
+    /** A person is asked whether a call may run. */
+    val execApprovalRequested = Event("exec.approval.requested", ExecApprovalRow.serializer())
+    /** Such a question was answered, by a person or by time. */
+    val execApprovalResolved = Event("exec.approval.resolved", ExecApprovalResolvedEvent.serializer())
+    /** A setting was changed. */
+    val configChanged = Event("config.changed", ConfigChangedEvent.serializer())
     /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
     val agent = Event("agent", AgentEvent.serializer())
     /** The reply as a chat surface shows it: pieces while it grows, then the whole. */
     val chat = Event("chat", ChatEvent.serializer())
+    /** A session was made, changed or removed, or its run began or ended. */
+    val sessionsChanged = Event("sessions.changed", SessionsChangedEvent.serializer())
+    /** A message was added to a session. */
+    val sessionMessage = Event("session.message", SessionMessageEvent.serializer())
 
     val all: List<Event<*>> = listOf(
         connectChallenge,
         tick,
         health,
+        presence,
         shutdown,
+        nodeInvokeRequest,
+        nodePairRequested,
+        nodePairResolved,
+        execApprovalRequested,
+        execApprovalResolved,
+        configChanged,
         agent,
         chat,
+        sessionsChanged,
+        sessionMessage,
     )
 }
 

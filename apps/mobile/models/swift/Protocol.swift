@@ -98,6 +98,12 @@ public enum Code: String, Codable, Hashable, Sendable, CaseIterable {
     case unavailable = "UNAVAILABLE"
 }
 
+/** The first of two answers. */
+public enum Accepted: String, Codable, Hashable, Sendable, CaseIterable {
+    /** Somebody will be asked. */
+    case accepted = "accepted"
+}
+
 /** What kind of effect a call has, for approval rules (`subsystems/approvals.md`, AP-5). */
 public enum ActionClass: String, Codable, Hashable, Sendable, CaseIterable {
     /** Talks to the owner only. */
@@ -116,6 +122,8 @@ public enum ActionClass: String, Codable, Hashable, Sendable, CaseIterable {
     case execSandbox = "exec_sandbox"
     /** Fetches from the network. */
     case netRead = "net_read"
+    /** Has another device do, record or tell something. */
+    case device = "device"
 }
 
 /** Result of `agents.delete`. */
@@ -134,6 +142,8 @@ public struct AgentEvent: Codable, Hashable, Sendable {
     public var runId: String
     /** Its session. */
     public var sessionKey: String?
+    /** Its agent. */
+    public var agentId: String?
     /** What kind of step: `lifecycle`, `assistant`, `thinking`, `tool`, `compaction`. Newer gateways have more. */
     public var stream: String
     /** The step; its members depend on `stream`. */
@@ -143,9 +153,10 @@ public struct AgentEvent: Codable, Hashable, Sendable {
     /** When. */
     public var ts: Timestamp
 
-    public init(runId: String, sessionKey: String? = nil, stream: String, data: [String: JSONValue], seq: Int64, ts: Timestamp) {
+    public init(runId: String, sessionKey: String? = nil, agentId: String? = nil, stream: String, data: [String: JSONValue], seq: Int64, ts: Timestamp) {
         self.runId = runId
         self.sessionKey = sessionKey
+        self.agentId = agentId
         self.stream = stream
         self.data = data
         self.seq = seq
@@ -163,6 +174,35 @@ public struct AgentIdParams: Codable, Hashable, Sendable {
 
     public init(agentId: AgentId) {
         self.agentId = agentId
+    }
+}
+
+/** Result of `agent.identity.get`. */
+public struct AgentIdentity: Codable, Hashable, Sendable {
+    /** Name in keys. */
+    public var agentId: String
+    /** Name for people. */
+    public var name: String
+    /** A letter or sign that stands for a picture. */
+    public var avatar: String
+
+    public init(agentId: String, name: String, avatar: String) {
+        self.agentId = agentId
+        self.name = name
+        self.avatar = avatar
+    }
+}
+
+/** Parameters of `agent.identity.get`. */
+public struct AgentIdentityParams: Codable, Hashable, Sendable {
+    /** Which agent; must agree with the key when both are given. */
+    public var agentId: String?
+    /** The agent of this session. */
+    public var sessionKey: String?
+
+    public init(agentId: String? = nil, sessionKey: String? = nil) {
+        self.agentId = agentId
+        self.sessionKey = sessionKey
     }
 }
 
@@ -687,6 +727,42 @@ public struct Approval: Codable, Hashable, Sendable {
     }
 }
 
+/** Result of `approval.resolve`. */
+public struct ApprovalApplied: Codable, Hashable, Sendable {
+    /** Whether this answer counted. */
+    public var applied: Bool
+    /** The question. */
+    public var approval: ApprovalView
+
+    public init(applied: Bool, approval: ApprovalView) {
+        self.applied = applied
+        self.approval = approval
+    }
+}
+
+/** Result of `approval.get`. */
+public struct ApprovalFound: Codable, Hashable, Sendable {
+    /** The question. */
+    public var approval: ApprovalView
+
+    public init(approval: ApprovalView) {
+        self.approval = approval
+    }
+}
+
+/** Parameters of `approval.get`. */
+public struct ApprovalGetParams: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** `exec`. */
+    public var kind: String?
+
+    public init(id: String, kind: String? = nil) {
+        self.id = id
+        self.kind = kind
+    }
+}
+
 public typealias ApprovalId = String
 
 /** Which question. */
@@ -713,6 +789,56 @@ public enum ApprovalPolicy: String, Codable, Hashable, Sendable, CaseIterable {
     case auto = "auto"
 }
 
+/** What a person reads. */
+public struct ApprovalPresentation: Codable, Hashable, Sendable {
+    /** `exec`. */
+    public var kind: String
+    /** The whole text. */
+    public var commandText: String
+    /** A part of it; none, the whole text counts. */
+    public var commandPreview: String?
+    /** Why it asks. */
+    public var warningText: String?
+    /** `gateway` or `node`. */
+    public var host: String?
+    /** On which node. */
+    public var nodeId: String?
+    /** For which agent. */
+    public var agentId: String?
+    /** Answers that can be given. */
+    public var allowedDecisions: [String]
+
+    public init(kind: String, commandText: String, commandPreview: String? = nil, warningText: String? = nil, host: String? = nil, nodeId: String? = nil, agentId: String? = nil, allowedDecisions: [String]) {
+        self.kind = kind
+        self.commandText = commandText
+        self.commandPreview = commandPreview
+        self.warningText = warningText
+        self.host = host
+        self.nodeId = nodeId
+        self.agentId = agentId
+        self.allowedDecisions = allowedDecisions
+    }
+}
+
+/** Parameters of `approval.resolve`. */
+public struct ApprovalResolveParams: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** `allow-once`, `allow-always` or `deny`. */
+    public var decision: String
+    /** `exec`. */
+    public var kind: String?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(id: String, decision: String, kind: String? = nil, idempotencyKey: ClientKey? = nil) {
+        self.id = id
+        self.decision = decision
+        self.kind = kind
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
 /** One question in full. */
 public struct ApprovalShown: Codable, Hashable, Sendable {
     /** The question. */
@@ -735,6 +861,34 @@ public enum ApprovalState: String, Codable, Hashable, Sendable, CaseIterable {
     case expired = "expired"
     /** The run ended first. */
     case cancelled = "cancelled"
+}
+
+/** A question as newer clients show it. */
+public struct ApprovalView: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** `pending`, `allowed`, `denied`, `expired`, `cancelled`. */
+    public var status: String
+    /** What a person reads. */
+    public var presentation: ApprovalPresentation
+    /** When it was asked. */
+    public var createdAtMs: Timestamp
+    /** When silence becomes no. */
+    public var expiresAtMs: Timestamp
+    /** The answer. */
+    public var decision: ExecDecision?
+    /** Who answered. */
+    public var resolvedBy: String?
+
+    public init(id: String, status: String, presentation: ApprovalPresentation, createdAtMs: Timestamp, expiresAtMs: Timestamp, decision: ExecDecision? = nil, resolvedBy: String? = nil) {
+        self.id = id
+        self.status = status
+        self.presentation = presentation
+        self.createdAtMs = createdAtMs
+        self.expiresAtMs = expiresAtMs
+        self.decision = decision
+        self.resolvedBy = resolvedBy
+    }
 }
 
 /** Parameters of `approvals.list` and `approvals.history`. */
@@ -831,6 +985,16 @@ public struct AuditRow: Codable, Hashable, Sendable {
         self.subject = subject
         self.detail = detail
         self.hash = hash
+    }
+}
+
+/** Result of `skills.bins`. */
+public struct Bins: Codable, Hashable, Sendable {
+    /** Names of programs. */
+    public var bins: [String]
+
+    public init(bins: [String]) {
+        self.bins = bins
     }
 }
 
@@ -985,6 +1149,28 @@ public struct BudgetWindow: Codable, Hashable, Sendable {
 
 public typealias CallId = String
 
+/** A tool in a catalogue. */
+public struct CatalogueTool: Codable, Hashable, Sendable {
+    /** Its name. */
+    public var id: String
+    /** Its name for people. */
+    public var label: String
+    /** What it does. */
+    public var description: String
+    /** `core`. */
+    public var source: String
+    /** Profiles that have it. */
+    public var defaultProfiles: [String]
+
+    public init(id: String, label: String, description: String, source: String, defaultProfiles: [String]) {
+        self.id = id
+        self.label = label
+        self.description = description
+        self.source = source
+        self.defaultProfiles = defaultProfiles
+    }
+}
+
 /** Payload of `connect.challenge`, the first frame on every socket. */
 public struct Challenge: Codable, Hashable, Sendable {
     /** Fresh for this socket. */
@@ -995,6 +1181,53 @@ public struct Challenge: Codable, Hashable, Sendable {
     public init(nonce: String, ts: Timestamp) {
         self.nonce = nonce
         self.ts = ts
+    }
+}
+
+/** Result of `channels.status`. */
+public struct ChannelsReport: Codable, Hashable, Sendable {
+    /** Now. */
+    public var ts: Timestamp
+    /** Their order. */
+    public var channelOrder: [String]
+    /** Their names. */
+    public var channelLabels: [String: String]
+    /** Their names in full. */
+    public var channelDetailLabels: [String: String]
+    /** Their pictures. */
+    public var channelSystemImages: [String: String]
+    /** More about them. */
+    public var channelMeta: [JSONValue]
+    /** How they are doing. */
+    public var channels: [String: JSONValue]
+    /** Their accounts. */
+    public var channelAccounts: [String: [JSONValue]]
+    /** Which account is used unless one is named. */
+    public var channelDefaultAccountId: [String: String]
+
+    public init(ts: Timestamp, channelOrder: [String], channelLabels: [String: String], channelDetailLabels: [String: String], channelSystemImages: [String: String], channelMeta: [JSONValue], channels: [String: JSONValue], channelAccounts: [String: [JSONValue]], channelDefaultAccountId: [String: String]) {
+        self.ts = ts
+        self.channelOrder = channelOrder
+        self.channelLabels = channelLabels
+        self.channelDetailLabels = channelDetailLabels
+        self.channelSystemImages = channelSystemImages
+        self.channelMeta = channelMeta
+        self.channels = channels
+        self.channelAccounts = channelAccounts
+        self.channelDefaultAccountId = channelDefaultAccountId
+    }
+}
+
+/** Parameters of `channels.status`. */
+public struct ChannelsStatusParams: Codable, Hashable, Sendable {
+    /** Whether to ask the networks; there are none. */
+    public var probe: Bool?
+    /** How long that may take. */
+    public var timeoutMs: Int64?
+
+    public init(probe: Bool? = nil, timeoutMs: Int64? = nil) {
+        self.probe = probe
+        self.timeoutMs = timeoutMs
     }
 }
 
@@ -1039,6 +1272,8 @@ public struct ChatEvent: Codable, Hashable, Sendable {
     public var runId: String
     /** Its session. */
     public var sessionKey: String
+    /** Its agent. */
+    public var agentId: String?
     /** Number of the `agent` event before it. */
     public var seq: Int64
     /** How far the reply is. */
@@ -1054,9 +1289,10 @@ public struct ChatEvent: Codable, Hashable, Sendable {
     /** With `error`: a sentence. */
     public var errorMessage: String?
 
-    public init(runId: String, sessionKey: String, seq: Int64, state: ChatState, message: WireMessage? = nil, deltaText: String? = nil, replace: Bool? = nil, stopReason: String? = nil, errorMessage: String? = nil) {
+    public init(runId: String, sessionKey: String, agentId: String? = nil, seq: Int64, state: ChatState, message: WireMessage? = nil, deltaText: String? = nil, replace: Bool? = nil, stopReason: String? = nil, errorMessage: String? = nil) {
         self.runId = runId
         self.sessionKey = sessionKey
+        self.agentId = agentId
         self.seq = seq
         self.state = state
         self.message = message
@@ -1079,13 +1315,19 @@ public struct ChatHistoryPage: Codable, Hashable, Sendable {
     public var messages: [WireMessage]
     /** Whether there are older ones. */
     public var hasMore: Bool
+    /** `on`: steps with tools are always told. */
+    public var verboseLevel: String
+    /** The session, when there is one. */
+    public var sessionInfo: SessionRow?
 
-    public init(sessionKey: String, sessionId: SessionId? = nil, threadId: ThreadId? = nil, messages: [WireMessage], hasMore: Bool) {
+    public init(sessionKey: String, sessionId: SessionId? = nil, threadId: ThreadId? = nil, messages: [WireMessage], hasMore: Bool, verboseLevel: String, sessionInfo: SessionRow? = nil) {
         self.sessionKey = sessionKey
         self.sessionId = sessionId
         self.threadId = threadId
         self.messages = messages
         self.hasMore = hasMore
+        self.verboseLevel = verboseLevel
+        self.sessionInfo = sessionInfo
     }
 }
 
@@ -1095,6 +1337,18 @@ public struct ChatHistoryParams: Codable, Hashable, Sendable {
     public var sessionKey: String
     /** At most this many messages; 1 to 1,000, by default 200. */
     public var limit: Int64?
+    /** Skip this many of the newest messages. */
+    public var offset: Int64?
+    /** Must be the agent named in the key. */
+    public var agentId: String?
+    /** Accepted for newer clients: there are no deltas, the answer is always whole. */
+    public var cursor: String?
+    /** Accepted for newer clients: messages of these runs are among the newest anyway. */
+    public var inputRunIds: [String]?
+    /** Accepted for newer clients: the page is the newest one. */
+    public var messageId: String?
+    /** Accepted for newer clients: texts are whole. */
+    public var maxChars: Int64?
     /** Only messages before this position of the thread. */
     public var before: Int64?
     /** Also messages that are hidden behind a summary. */
@@ -1102,9 +1356,15 @@ public struct ChatHistoryParams: Codable, Hashable, Sendable {
     /** At most about this many bytes of messages. */
     public var maxBytes: Int64?
 
-    public init(sessionKey: String, limit: Int64? = nil, before: Int64? = nil, includeHidden: Bool? = nil, maxBytes: Int64? = nil) {
+    public init(sessionKey: String, limit: Int64? = nil, offset: Int64? = nil, agentId: String? = nil, cursor: String? = nil, inputRunIds: [String]? = nil, messageId: String? = nil, maxChars: Int64? = nil, before: Int64? = nil, includeHidden: Bool? = nil, maxBytes: Int64? = nil) {
         self.sessionKey = sessionKey
         self.limit = limit
+        self.offset = offset
+        self.agentId = agentId
+        self.cursor = cursor
+        self.inputRunIds = inputRunIds
+        self.messageId = messageId
+        self.maxChars = maxChars
         self.before = before
         self.includeHidden = includeHidden
         self.maxBytes = maxBytes
@@ -1193,6 +1453,37 @@ public struct ChatSent: Codable, Hashable, Sendable {
         self.ok = ok
         self.aborted = aborted
         self.runIds = runIds
+    }
+}
+
+/** Result of `chat.startup`. */
+public struct ChatStartupPage: Codable, Hashable, Sendable {
+    /** The key as it was asked for. */
+    public var sessionKey: String
+    /** The session's identifier; none while nothing was ever said. */
+    public var sessionId: SessionId?
+    /** The thread it looks at. */
+    public var threadId: ThreadId?
+    /** The messages, oldest first. */
+    public var messages: [WireMessage]
+    /** Whether there are older ones. */
+    public var hasMore: Bool
+    /** `on`: steps with tools are always told. */
+    public var verboseLevel: String
+    /** The session, when there is one. */
+    public var sessionInfo: SessionRow?
+    /** As in `agents.list`. */
+    public var agentsList: AgentsPage
+
+    public init(sessionKey: String, sessionId: SessionId? = nil, threadId: ThreadId? = nil, messages: [WireMessage], hasMore: Bool, verboseLevel: String, sessionInfo: SessionRow? = nil, agentsList: AgentsPage) {
+        self.sessionKey = sessionKey
+        self.sessionId = sessionId
+        self.threadId = threadId
+        self.messages = messages
+        self.hasMore = hasMore
+        self.verboseLevel = verboseLevel
+        self.sessionInfo = sessionInfo
+        self.agentsList = agentsList
     }
 }
 
@@ -1352,6 +1643,73 @@ public enum ClientMode: String, Codable, Hashable, Sendable, CaseIterable {
     case worker = "worker"
 }
 
+/** A slash command. */
+public struct CommandRow: Codable, Hashable, Sendable {
+    /** Its name, without the slash. */
+    public var name: String
+    /** How it is written. */
+    public var textAliases: [String]
+    /** What it does. */
+    public var description: String
+    /** `session`. */
+    public var category: String
+    /** `native`. */
+    public var source: String
+    /** `text`. */
+    public var scope: String
+    /** Whether it takes arguments. */
+    public var acceptsArgs: Bool
+
+    public init(name: String, textAliases: [String], description: String, category: String, source: String, scope: String, acceptsArgs: Bool) {
+        self.name = name
+        self.textAliases = textAliases
+        self.description = description
+        self.category = category
+        self.source = source
+        self.scope = scope
+        self.acceptsArgs = acceptsArgs
+    }
+}
+
+/** Parameters of `commands.list`. */
+public struct CommandsListParams: Codable, Hashable, Sendable {
+    /** For which agent; all have the same. */
+    public var agentId: String?
+    /** `text`, `native` or `both`; commands of the gateway are text. */
+    public var scope: String?
+    /** Accepted for newer clients; no command takes arguments. */
+    public var includeArgs: Bool?
+    /** Accepted for newer clients. */
+    public var provider: String?
+
+    public init(agentId: String? = nil, scope: String? = nil, includeArgs: Bool? = nil, provider: String? = nil) {
+        self.agentId = agentId
+        self.scope = scope
+        self.includeArgs = includeArgs
+        self.provider = provider
+    }
+}
+
+/** Result of `commands.list`. */
+public struct CommandsPage: Codable, Hashable, Sendable {
+    /** The commands. */
+    public var commands: [CommandRow]
+
+    public init(commands: [CommandRow]) {
+        self.commands = commands
+    }
+}
+
+/** Result of `sessions.companion.state`. */
+public struct CompanionState: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var exchanges: [JSONValue]
+
+    public init(exchanges: [JSONValue]) {
+        self.exchanges = exchanges
+    }
+}
+
 /** Result of `config.set` and `config.unset`. */
 public struct ConfigChanged: Codable, Hashable, Sendable {
     /** Keys that changed. */
@@ -1364,6 +1722,22 @@ public struct ConfigChanged: Codable, Hashable, Sendable {
     public init(keys: [String], needsRestart: [String], hash: String) {
         self.keys = keys
         self.needsRestart = needsRestart
+        self.hash = hash
+    }
+}
+
+/** Payload of `config.changed`. */
+public struct ConfigChangedEvent: Codable, Hashable, Sendable {
+    /** When. */
+    public var ts: Timestamp
+    /** Which settings. */
+    public var keys: [String]
+    /** Hash of the file now. */
+    public var hash: String
+
+    public init(ts: Timestamp, keys: [String], hash: String) {
+        self.ts = ts
+        self.keys = keys
         self.hash = hash
     }
 }
@@ -1423,11 +1797,17 @@ public struct ConfigGetParams: Codable, Hashable, Sendable {
 public struct ConfigSchemaShown: Codable, Hashable, Sendable {
     /** JSON Schema. */
     public var schema: JSONValue
+    /** Hints for forms, by dotted key; empty, the schema has the words. */
+    public var uiHints: [String: JSONValue]
+    /** When this answer was made. */
+    public var generatedAt: Timestamp
     /** Version of this program. */
     public var version: String
 
-    public init(schema: JSONValue, version: String) {
+    public init(schema: JSONValue, uiHints: [String: JSONValue], generatedAt: Timestamp, version: String) {
         self.schema = schema
+        self.uiHints = uiHints
+        self.generatedAt = generatedAt
         self.version = version
     }
 }
@@ -1455,6 +1835,12 @@ public struct ConfigSetParams: Codable, Hashable, Sendable {
 public struct ConfigShown: Codable, Hashable, Sendable {
     /** Path of the file. */
     public var path: String
+    /** Whether the file is there; without one, defaults are in force. */
+    public var exists: Bool
+    /** The whole tree as JSON text: the file itself is TOML. Only without `key`. */
+    public var raw: String?
+    /** The whole tree. Only without `key`. */
+    public var parsed: JSONValue?
     /** Whether the settings in force are valid; always true, others never come into force. */
     public var valid: Bool
     /** Hash of the file, for `baseHash`. */
@@ -1466,8 +1852,11 @@ public struct ConfigShown: Codable, Hashable, Sendable {
     /** What is wrong; always empty. */
     public var issues: [String]
 
-    public init(path: String, valid: Bool, hash: String, key: String? = nil, config: JSONValue, issues: [String]) {
+    public init(path: String, exists: Bool, raw: String? = nil, parsed: JSONValue? = nil, valid: Bool, hash: String, key: String? = nil, config: JSONValue, issues: [String]) {
         self.path = path
+        self.exists = exists
+        self.raw = raw
+        self.parsed = parsed
         self.valid = valid
         self.hash = hash
         self.key = key
@@ -1543,8 +1932,10 @@ public struct ConnectParams: Codable, Hashable, Sendable {
     public var computerUse: JSONValue?
     /** Accepted for newer clients. */
     public var workerRuns: JSONValue?
+    /** Accepted for newer clients. */
+    public var modelCatalog: JSONValue?
 
-    public init(minProtocol: Int64, maxProtocol: Int64, client: ClientInfo, role: String? = nil, scopes: [String]? = nil, caps: [String]? = nil, commands: [String]? = nil, permissions: [String: Bool]? = nil, pathEnv: String? = nil, auth: ConnectAuth? = nil, device: DeviceProof? = nil, locale: String? = nil, userAgent: String? = nil, computerUse: JSONValue? = nil, workerRuns: JSONValue? = nil) {
+    public init(minProtocol: Int64, maxProtocol: Int64, client: ClientInfo, role: String? = nil, scopes: [String]? = nil, caps: [String]? = nil, commands: [String]? = nil, permissions: [String: Bool]? = nil, pathEnv: String? = nil, auth: ConnectAuth? = nil, device: DeviceProof? = nil, locale: String? = nil, userAgent: String? = nil, computerUse: JSONValue? = nil, workerRuns: JSONValue? = nil, modelCatalog: JSONValue? = nil) {
         self.minProtocol = minProtocol
         self.maxProtocol = maxProtocol
         self.client = client
@@ -1560,6 +1951,7 @@ public struct ConnectParams: Codable, Hashable, Sendable {
         self.userAgent = userAgent
         self.computerUse = computerUse
         self.workerRuns = workerRuns
+        self.modelCatalog = modelCatalog
     }
 }
 
@@ -1686,6 +2078,90 @@ public indirect enum Cost: Codable, Hashable, Sendable {
     }
 }
 
+/** Parameters of `cron.list`. */
+public struct CronListParams: Codable, Hashable, Sendable {
+    /** Whether jobs that are off are listed, too. */
+    public var includeDisabled: Bool?
+    /** At most this many; 1 to 1,000, by default 50. */
+    public var limit: Int64?
+    /** Skip this many. */
+    public var offset: Int64?
+    /** Only those of this agent. */
+    public var agentId: String?
+    /** `all`, `enabled` or `disabled`. */
+    public var enabled: String?
+    /** Only those whose name contains this. */
+    public var query: String?
+    /** Order. */
+    public var sortBy: String?
+    /** `asc` or `desc`. */
+    public var sortDir: String?
+    /** Accepted for newer clients. */
+    public var compact: Bool?
+    /** Accepted for newer clients. */
+    public var includeDeliveryPreviews: Bool?
+
+    public init(includeDisabled: Bool? = nil, limit: Int64? = nil, offset: Int64? = nil, agentId: String? = nil, enabled: String? = nil, query: String? = nil, sortBy: String? = nil, sortDir: String? = nil, compact: Bool? = nil, includeDeliveryPreviews: Bool? = nil) {
+        self.includeDisabled = includeDisabled
+        self.limit = limit
+        self.offset = offset
+        self.agentId = agentId
+        self.enabled = enabled
+        self.query = query
+        self.sortBy = sortBy
+        self.sortDir = sortDir
+        self.compact = compact
+        self.includeDeliveryPreviews = includeDeliveryPreviews
+    }
+}
+
+/** Result of `cron.list`. */
+public struct CronPage: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var jobs: [JSONValue]
+    /** Changes when a job does. */
+    public var snapshotRevision: String
+    /** How many there are. */
+    public var total: Int64
+    /** As it was asked for. */
+    public var offset: Int64
+    /** As it was asked for, within bounds. */
+    public var limit: Int64
+    /** Whether there are more. */
+    public var hasMore: Bool
+    /** Where the next page begins. */
+    public var nextOffset: Int64?
+
+    public init(jobs: [JSONValue], snapshotRevision: String, total: Int64, offset: Int64, limit: Int64, hasMore: Bool, nextOffset: Int64? = nil) {
+        self.jobs = jobs
+        self.snapshotRevision = snapshotRevision
+        self.total = total
+        self.offset = offset
+        self.limit = limit
+        self.hasMore = hasMore
+        self.nextOffset = nextOffset
+    }
+}
+
+/** Result of `cron.status`. */
+public struct CronReport: Codable, Hashable, Sendable {
+    /** Always false. */
+    public var enabled: Bool
+    /** Where jobs are kept: a name, not a path. */
+    public var storePath: String
+    /** How many there are. */
+    public var jobs: Int64
+    /** When the next one is due. */
+    public var nextWakeAtMs: Timestamp?
+
+    public init(enabled: Bool, storePath: String, jobs: Int64, nextWakeAtMs: Timestamp? = nil) {
+        self.enabled = enabled
+        self.storePath = storePath
+        self.jobs = jobs
+        self.nextWakeAtMs = nextWakeAtMs
+    }
+}
+
 /** An answer. */
 public enum Decision: String, Codable, Hashable, Sendable, CaseIterable {
     /** This call only. */
@@ -1802,6 +2278,16 @@ public struct DeviceRenamed: Codable, Hashable, Sendable {
     }
 }
 
+/** It was done. */
+public struct Done: Codable, Hashable, Sendable {
+    /** Always true. */
+    public var ok: Bool
+
+    public init(ok: Bool) {
+        self.ok = ok
+    }
+}
+
 /** What happens if a call runs twice. */
 public enum Effect: String, Codable, Hashable, Sendable, CaseIterable {
     /** Nothing outside changes: may run again at will, and beside other reads. */
@@ -1871,6 +2357,226 @@ public struct EventsSubscribed: Codable, Hashable, Sendable {
         self.subscribed = subscribed
         self.cursor = cursor
     }
+}
+
+/** Parameters of `exec.approval.waitDecision` and `exec.approval.get`. */
+public struct ExecApprovalIdParams: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** How long to wait; until the question lapses by default. */
+    public var timeoutMs: Int64?
+
+    public init(id: String, timeoutMs: Int64? = nil) {
+        self.id = id
+        self.timeoutMs = timeoutMs
+    }
+}
+
+/** Result of `exec.approval.request` and `exec.approval.waitDecision`. */
+public struct ExecApprovalReply: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** Only in the first of two answers. */
+    public var status: Accepted?
+    /** The answer; null when nobody gave one. */
+    public var decision: ExecDecision?
+    /** When it was asked. */
+    public var createdAtMs: Timestamp
+    /** When silence becomes no. */
+    public var expiresAtMs: Timestamp
+
+    public init(id: String, status: Accepted? = nil, decision: ExecDecision? = nil, createdAtMs: Timestamp, expiresAtMs: Timestamp) {
+        self.id = id
+        self.status = status
+        self.decision = decision
+        self.createdAtMs = createdAtMs
+        self.expiresAtMs = expiresAtMs
+    }
+}
+
+/** Parameters of `exec.approval.request`. */
+public struct ExecApprovalRequestParams: Codable, Hashable, Sendable {
+    /** Name of the question; made up when absent. */
+    public var id: String?
+    /** The command line that a person reads. */
+    public var command: String
+    /** The command, word by word. */
+    public var commandArgv: [String]?
+    /** What exactly will run. */
+    public var systemRunPlan: JSONValue?
+    /** The same, as other releases call it. */
+    public var systemRunPlanV2: JSONValue?
+    /** Names of environment variables that will be set. */
+    public var env: JSONValue?
+    /** Folder. */
+    public var cwd: String?
+    /** `node` or `gateway`. */
+    public var host: String?
+    /** On which node. */
+    public var nodeId: String?
+    /** What the client knows of the rules there. */
+    public var security: String?
+    /** When it asks. */
+    public var ask: String?
+    /** A warning for people. */
+    public var warningText: String?
+    /** For which agent. */
+    public var agentId: String?
+    /** The program that was found. */
+    public var resolvedPath: String?
+    /** In which session. */
+    public var sessionKey: String?
+    /** From which network the wish came. */
+    public var turnSourceChannel: String?
+    /** From whom. */
+    public var turnSourceTo: String?
+    /** Over which account. */
+    public var turnSourceAccountId: String?
+    /** In which thread there. */
+    public var turnSourceThreadId: JSONValue?
+    /** How long it may wait, 1 to 600,000; 120,000 by default. */
+    public var timeoutMs: Int64?
+    /** Whether to answer at once and again with the decision. */
+    public var twoPhase: Bool?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(id: String? = nil, command: String, commandArgv: [String]? = nil, systemRunPlan: JSONValue? = nil, systemRunPlanV2: JSONValue? = nil, env: JSONValue? = nil, cwd: String? = nil, host: String? = nil, nodeId: String? = nil, security: String? = nil, ask: String? = nil, warningText: String? = nil, agentId: String? = nil, resolvedPath: String? = nil, sessionKey: String? = nil, turnSourceChannel: String? = nil, turnSourceTo: String? = nil, turnSourceAccountId: String? = nil, turnSourceThreadId: JSONValue? = nil, timeoutMs: Int64? = nil, twoPhase: Bool? = nil, idempotencyKey: ClientKey? = nil) {
+        self.id = id
+        self.command = command
+        self.commandArgv = commandArgv
+        self.systemRunPlan = systemRunPlan
+        self.systemRunPlanV2 = systemRunPlanV2
+        self.env = env
+        self.cwd = cwd
+        self.host = host
+        self.nodeId = nodeId
+        self.security = security
+        self.ask = ask
+        self.warningText = warningText
+        self.agentId = agentId
+        self.resolvedPath = resolvedPath
+        self.sessionKey = sessionKey
+        self.turnSourceChannel = turnSourceChannel
+        self.turnSourceTo = turnSourceTo
+        self.turnSourceAccountId = turnSourceAccountId
+        self.turnSourceThreadId = turnSourceThreadId
+        self.timeoutMs = timeoutMs
+        self.twoPhase = twoPhase
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Parameters of `exec.approval.resolve`. */
+public struct ExecApprovalResolveParams: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** `allow-once`, `allow-always` or `deny`. */
+    public var decision: String
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(id: String, decision: String, idempotencyKey: ClientKey? = nil) {
+        self.id = id
+        self.decision = decision
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Payload of `exec.approval.resolved`. */
+public struct ExecApprovalResolvedEvent: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** `allow-once`, `allow-always` or `deny`. */
+    public var decision: String
+    /** Who answered. */
+    public var resolvedBy: String
+    /** When. */
+    public var ts: Timestamp
+    /** What was asked, for questions of clients. */
+    public var request: JSONValue?
+
+    public init(id: String, decision: String, resolvedBy: String, ts: Timestamp, request: JSONValue? = nil) {
+        self.id = id
+        self.decision = decision
+        self.resolvedBy = resolvedBy
+        self.ts = ts
+        self.request = request
+    }
+}
+
+/** An open question. */
+public struct ExecApprovalRow: Codable, Hashable, Sendable {
+    /** Name of the question. */
+    public var id: String
+    /** What is asked: command, folder, host, agent, session. */
+    public var request: JSONValue
+    /** When it was asked. */
+    public var createdAtMs: Timestamp
+    /** When silence becomes no. */
+    public var expiresAtMs: Timestamp
+
+    public init(id: String, request: JSONValue, createdAtMs: Timestamp, expiresAtMs: Timestamp) {
+        self.id = id
+        self.request = request
+        self.createdAtMs = createdAtMs
+        self.expiresAtMs = expiresAtMs
+    }
+}
+
+/** Result of `exec.approval.resolve`. */
+public struct ExecApprovalSettled: Codable, Hashable, Sendable {
+    /** Always true. */
+    public var ok: Bool
+
+    public init(ok: Bool) {
+        self.ok = ok
+    }
+}
+
+/** Result of `exec.approvals.get`. */
+public struct ExecApprovalsFile: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var path: String
+    /** Always false. */
+    public var exists: Bool
+    /** Always empty. */
+    public var hash: String
+    /** The empty file. */
+    public var file: ExecApprovalsRules
+
+    public init(path: String, exists: Bool, hash: String, file: ExecApprovalsRules) {
+        self.path = path
+        self.exists = exists
+        self.hash = hash
+        self.file = file
+    }
+}
+
+/** The rules of such a file. */
+public struct ExecApprovalsRules: Codable, Hashable, Sendable {
+    /** 1. */
+    public var version: Int64
+    /** Always empty. */
+    public var defaults: [String: JSONValue]
+    /** Always empty. */
+    public var agents: [String: JSONValue]
+
+    public init(version: Int64, defaults: [String: JSONValue], agents: [String: JSONValue]) {
+        self.version = version
+        self.defaults = defaults
+        self.agents = agents
+    }
+}
+
+/** An answer. */
+public enum ExecDecision: String, Codable, Hashable, Sendable, CaseIterable {
+    /** This command only. */
+    case allowOnce = "allow-once"
+    /** The same thing again without asking. */
+    case allowAlways = "allow-always"
+    /** No. */
+    case deny = "deny"
 }
 
 /** How a thread is written down. */
@@ -2051,6 +2757,22 @@ public enum GrantEffect: String, Codable, Hashable, Sendable, CaseIterable {
 
 public typealias GrantId = String
 
+/** A kind of command that captures or changes something private. */
+public enum Group: String, Codable, Hashable, Sendable, CaseIterable {
+    /** Pictures and clips. */
+    case camera = "camera"
+    /** Pictures and films of the screen. */
+    case screen = "screen"
+    /** Where the device is. */
+    case location = "location"
+    /** Writing into calendar, contacts, reminders. */
+    case writes = "writes"
+    /** Sending messages in the owner's name. */
+    case messages = "messages"
+    /** Reading calendar, contacts, reminders, photos, motion. */
+    case `private` = "private"
+}
+
 /** An agent in a health report. */
 public struct HealthAgent: Codable, Hashable, Sendable {
     /** Name in keys. */
@@ -2158,6 +2880,19 @@ public struct Heartbeat: Codable, Hashable, Sendable {
         self.prompt = prompt
         self.target = target
         self.ackMaxChars = ackMaxChars
+    }
+}
+
+/** Result of `set-heartbeats`. */
+public struct HeartbeatsSet: Codable, Hashable, Sendable {
+    /** Always true. */
+    public var ok: Bool
+    /** Whether agents wake by themselves now. */
+    public var enabled: Bool
+
+    public init(ok: Bool, enabled: Bool) {
+        self.ok = ok
+        self.enabled = enabled
     }
 }
 
@@ -2322,6 +3057,8 @@ public struct HelloSnapshot: Codable, Hashable, Sendable {
     }
 }
 
+public typealias InvokeId = String
+
 /** No parameters but the key that makes a repeat harmless. */
 public struct KeyOnly: Codable, Hashable, Sendable {
     /** Makes a repeat harmless. */
@@ -2329,6 +3066,87 @@ public struct KeyOnly: Codable, Hashable, Sendable {
 
     public init(idempotencyKey: ClientKey? = nil) {
         self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Parameters of `node.lease.arm`. */
+public struct LeaseArmParams: Codable, Hashable, Sendable {
+    /** What to let through. */
+    public var group: Group
+    /** On which node; all if it is left out. */
+    public var nodeId: String?
+    /** For how long, 10 s to 4 h; by default 10 min. */
+    public var durationMs: Int64?
+    /** How often, 1 to 100; as often as wanted if it is left out. */
+    public var uses: Int64?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(group: Group, nodeId: String? = nil, durationMs: Int64? = nil, uses: Int64? = nil, idempotencyKey: ClientKey? = nil) {
+        self.group = group
+        self.nodeId = nodeId
+        self.durationMs = durationMs
+        self.uses = uses
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Parameters of `node.lease.end`. */
+public struct LeaseEndParams: Codable, Hashable, Sendable {
+    /** This one. */
+    public var leaseId: LeaseId?
+    /** All of this group. */
+    public var group: Group?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(leaseId: LeaseId? = nil, group: Group? = nil, idempotencyKey: ClientKey? = nil) {
+        self.leaseId = leaseId
+        self.group = group
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+public typealias LeaseId = String
+
+/** A lease. */
+public struct LeaseShown: Codable, Hashable, Sendable {
+    /** Its name. */
+    public var leaseId: LeaseId
+    /** What it lets through. */
+    public var group: Group
+    /** On which node; all if it is left out. */
+    public var nodeId: DeviceId?
+    /** Surface and principal. */
+    public var grantedBy: String
+    /** Since when. */
+    public var at: Timestamp
+    /** Until when. */
+    public var expiresAt: Timestamp
+    /** How long it still lasts. */
+    public var expiresInMs: Int64
+    /** How often it may still be used. */
+    public var usesLeft: Int64?
+
+    public init(leaseId: LeaseId, group: Group, nodeId: DeviceId? = nil, grantedBy: String, at: Timestamp, expiresAt: Timestamp, expiresInMs: Int64, usesLeft: Int64? = nil) {
+        self.leaseId = leaseId
+        self.group = group
+        self.nodeId = nodeId
+        self.grantedBy = grantedBy
+        self.at = at
+        self.expiresAt = expiresAt
+        self.expiresInMs = expiresInMs
+        self.usesLeft = usesLeft
+    }
+}
+
+/** What is armed. */
+public struct LeasesPage: Codable, Hashable, Sendable {
+    /** The leases, first to end first. */
+    public var leases: [LeaseShown]
+
+    public init(leases: [LeaseShown]) {
+        self.leases = leases
     }
 }
 
@@ -2424,6 +3242,47 @@ public struct LogEntry: Codable, Hashable, Sendable {
         self.seq = seq
         self.at = at
         self.entry = entry
+    }
+}
+
+/** Result of `logs.tail`. */
+public struct LogLines: Codable, Hashable, Sendable {
+    /** Name of the file, without its folder; empty when there is none. */
+    public var file: String
+    /** Where to go on. */
+    public var cursor: Int64
+    /** Bytes of the file. */
+    public var size: Int64
+    /** The lines, oldest first. */
+    public var lines: [String]
+    /** Whether older lines were left out. */
+    public var truncated: Bool
+    /** Whether the file was begun anew since the cursor. */
+    public var reset: Bool
+
+    public init(file: String, cursor: Int64, size: Int64, lines: [String], truncated: Bool, reset: Bool) {
+        self.file = file
+        self.cursor = cursor
+        self.size = size
+        self.lines = lines
+        self.truncated = truncated
+        self.reset = reset
+    }
+}
+
+/** Parameters of `logs.tail`. */
+public struct LogsTailParams: Codable, Hashable, Sendable {
+    /** Only what was written after this place; it comes from the last answer. */
+    public var cursor: Int64?
+    /** At most this many lines; 1 to 5,000, by default 500. */
+    public var limit: Int64?
+    /** At most this many bytes; 1 to 1,000,000, by default 250,000. */
+    public var maxBytes: Int64?
+
+    public init(cursor: Int64? = nil, limit: Int64? = nil, maxBytes: Int64? = nil) {
+        self.cursor = cursor
+        self.limit = limit
+        self.maxBytes = maxBytes
     }
 }
 
@@ -2651,6 +3510,35 @@ public struct MemoryStored: Codable, Hashable, Sendable {
 
 public typealias MessageId = String
 
+/** Parameters of `sessions.messages.subscribe` and `sessions.messages.unsubscribe`. */
+public struct MessagesSubscribeParams: Codable, Hashable, Sendable {
+    /** The key, long or short. */
+    public var key: String
+    /** Must be the agent named in the key. */
+    public var agentId: String?
+    /** Accepted for newer clients: questions reach whoever may answer them, subscribed or not. */
+    public var includeApprovals: Bool?
+
+    public init(key: String, agentId: String? = nil, includeApprovals: Bool? = nil) {
+        self.key = key
+        self.agentId = agentId
+        self.includeApprovals = includeApprovals
+    }
+}
+
+/** Result of `sessions.messages.subscribe` and `sessions.messages.unsubscribe`. */
+public struct MessagesSubscribed: Codable, Hashable, Sendable {
+    /** Whether events will be sent. */
+    public var subscribed: Bool
+    /** The full key. */
+    public var key: String
+
+    public init(subscribed: Bool, key: String) {
+        self.subscribed = subscribed
+        self.key = key
+    }
+}
+
 /** Millionths of a US dollar. */
 public typealias Micros = Int64
 
@@ -2676,6 +3564,25 @@ public struct ModelRow: Codable, Hashable, Sendable {
         self.contextWindow = contextWindow
         self.price = price
         self.available = available
+    }
+}
+
+/** Parameters of `models.list`. */
+public struct ModelsListParams: Codable, Hashable, Sendable {
+    /** Accepted for newer clients; the list is the same for all of them. */
+    public var agentId: String?
+    /** Accepted for newer clients; the list is the same for all of them. */
+    public var sessionKey: String?
+    /** `configured`: only those with a credential at hand. */
+    public var view: String?
+    /** Only those of this provider. */
+    public var provider: String?
+
+    public init(agentId: String? = nil, sessionKey: String? = nil, view: String? = nil, provider: String? = nil) {
+        self.agentId = agentId
+        self.sessionKey = sessionKey
+        self.view = view
+        self.provider = provider
     }
 }
 
@@ -2708,6 +3615,478 @@ public struct ModelsReport: Codable, Hashable, Sendable {
 /** No parameters. */
 public struct NoParams: Codable, Hashable, Sendable {
     public init() {
+    }
+}
+
+/** Parameters of `node.event`. */
+public struct NodeEventParams: Codable, Hashable, Sendable {
+    /** What happened. */
+    public var event: String
+    /** More. */
+    public var payload: JSONValue?
+    /** The same as text. */
+    public var payloadJSON: String?
+
+    public init(event: String, payload: JSONValue? = nil, payloadJSON: String? = nil) {
+        self.event = event
+        self.payload = payload
+        self.payloadJSON = payloadJSON
+    }
+}
+
+/** Result of `node.event`. */
+public struct NodeEventTaken: Codable, Hashable, Sendable {
+    /** Always true. */
+    public var ok: Bool
+    /** What happened. */
+    public var event: String
+    /** Whether anything was done with it. */
+    public var handled: Bool
+    /** Why not. */
+    public var reason: String?
+
+    public init(ok: Bool, event: String, handled: Bool, reason: String? = nil) {
+        self.ok = ok
+        self.event = event
+        self.handled = handled
+        self.reason = reason
+    }
+}
+
+/** Payload of `node.invoke.request`. */
+public struct NodeInvokeAsked: Codable, Hashable, Sendable {
+    /** The request. */
+    public var id: InvokeId
+    /** The node itself. */
+    public var nodeId: DeviceId
+    /** What it should do. */
+    public var command: String
+    /** With what, as JSON text; null when there is nothing to say. */
+    public var paramsJSON: String?
+    /** How long an answer still counts. */
+    public var timeoutMs: Int64
+    /** The same key is the same request. */
+    public var idempotencyKey: String
+
+    public init(id: InvokeId, nodeId: DeviceId, command: String, paramsJSON: String? = nil, timeoutMs: Int64, idempotencyKey: String) {
+        self.id = id
+        self.nodeId = nodeId
+        self.command = command
+        self.paramsJSON = paramsJSON
+        self.timeoutMs = timeoutMs
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Parameters of `node.invoke`. */
+public struct NodeInvokeParams: Codable, Hashable, Sendable {
+    /** The node. */
+    public var nodeId: String
+    /** What it should do. */
+    public var command: String
+    /** With what; an object. */
+    public var params: JSONValue?
+    /** How long to wait, 1 s to 35 min; by default 30 s. */
+    public var timeoutMs: Int64?
+    /** Whether to wait for a node that is away, until the deadline. */
+    public var queue: Bool?
+    /** The same key is the same request. */
+    public var idempotencyKey: ClientKey
+
+    public init(nodeId: String, command: String, params: JSONValue? = nil, timeoutMs: Int64? = nil, queue: Bool? = nil, idempotencyKey: ClientKey) {
+        self.nodeId = nodeId
+        self.command = command
+        self.params = params
+        self.timeoutMs = timeoutMs
+        self.queue = queue
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Parameters of `node.invoke.result`. */
+public struct NodeInvokeResultParams: Codable, Hashable, Sendable {
+    /** The request. */
+    public var id: String
+    /** The node itself. */
+    public var nodeId: String
+    /** Whether it worked. */
+    public var ok: Bool
+    /** What came of it. */
+    public var payload: JSONValue?
+    /** The same as text; counts if both are there. */
+    public var payloadJSON: String?
+    /** Why it did not. */
+    public var error: NodeSaid?
+
+    public init(id: String, nodeId: String, ok: Bool, payload: JSONValue? = nil, payloadJSON: String? = nil, error: NodeSaid? = nil) {
+        self.id = id
+        self.nodeId = nodeId
+        self.ok = ok
+        self.payload = payload
+        self.payloadJSON = payloadJSON
+        self.error = error
+    }
+}
+
+/** Result of `node.invoke.result`. */
+public struct NodeInvokeTaken: Codable, Hashable, Sendable {
+    /** Always true. */
+    public var ok: Bool
+    /** Whether nobody waited for it any more. */
+    public var ignored: Bool?
+
+    public init(ok: Bool, ignored: Bool? = nil) {
+        self.ok = ok
+        self.ignored = ignored
+    }
+}
+
+/** Result of `node.invoke`. */
+public struct NodeInvoked: Codable, Hashable, Sendable {
+    /** Always true. */
+    public var ok: Bool
+    /** The node. */
+    public var nodeId: DeviceId
+    /** What it did. */
+    public var command: String
+    /** What came of it. */
+    public var payload: JSONValue
+    /** The same as the node wrote it. */
+    public var payloadJSON: String?
+
+    public init(ok: Bool, nodeId: DeviceId, command: String, payload: JSONValue, payloadJSON: String? = nil) {
+        self.ok = ok
+        self.nodeId = nodeId
+        self.command = command
+        self.payload = payload
+        self.payloadJSON = payloadJSON
+    }
+}
+
+/** Result of `node.pair.approve`. */
+public struct NodePairApproved: Codable, Hashable, Sendable {
+    /** The request. */
+    public var requestId: String
+    /** The node as it is now. */
+    public var node: NodeRow
+
+    public init(requestId: String, node: NodeRow) {
+        self.requestId = requestId
+        self.node = node
+    }
+}
+
+/** Payload of `node.pair.resolved`. */
+public struct NodePairDecision: Codable, Hashable, Sendable {
+    /** The request. */
+    public var requestId: String
+    /** The node. */
+    public var nodeId: DeviceId
+    /** `approved` or `rejected`. */
+    public var decision: String
+    /** When. */
+    public var ts: Timestamp
+
+    public init(requestId: String, nodeId: DeviceId, decision: String, ts: Timestamp) {
+        self.requestId = requestId
+        self.nodeId = nodeId
+        self.decision = decision
+        self.ts = ts
+    }
+}
+
+/** Result of `node.pair.list`. */
+public struct NodePairPage: Codable, Hashable, Sendable {
+    /** What nodes offer beyond what was approved. */
+    public var pending: [PendingSurface]
+    /** The nodes. */
+    public var paired: [NodeRow]
+
+    public init(pending: [PendingSurface], paired: [NodeRow]) {
+        self.pending = pending
+        self.paired = paired
+    }
+}
+
+/** Which request. */
+public struct NodePairParams: Codable, Hashable, Sendable {
+    /** Its name. */
+    public var requestId: String
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(requestId: String, idempotencyKey: ClientKey? = nil) {
+        self.requestId = requestId
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Result of `node.pair.reject`. */
+public struct NodePairRejected: Codable, Hashable, Sendable {
+    /** The request. */
+    public var requestId: String
+    /** The node. */
+    public var nodeId: DeviceId
+
+    public init(requestId: String, nodeId: DeviceId) {
+        self.requestId = requestId
+        self.nodeId = nodeId
+    }
+}
+
+/** Which node. */
+public struct NodeParams: Codable, Hashable, Sendable {
+    /** The device; also the node's id. Operators may write its beginning or its name. */
+    public var nodeId: String
+
+    public init(nodeId: String) {
+        self.nodeId = nodeId
+    }
+}
+
+/** Result of `node.pluginTools.update`. */
+public struct NodePluginTools: Codable, Hashable, Sendable {
+    /** The node. */
+    public var nodeId: DeviceId
+    /** Tools that are used. */
+    public var tools: [JSONValue]
+
+    public init(nodeId: DeviceId, tools: [JSONValue]) {
+        self.nodeId = nodeId
+        self.tools = tools
+    }
+}
+
+/** Parameters of `node.pluginTools.update`. */
+public struct NodePluginToolsParams: Codable, Hashable, Sendable {
+    /** The tools. */
+    public var tools: [JSONValue]
+
+    public init(tools: [JSONValue]) {
+        self.tools = tools
+    }
+}
+
+/** Parameters of `node.rename`. */
+public struct NodeRenameParams: Codable, Hashable, Sendable {
+    /** The node. */
+    public var nodeId: String
+    /** Its new name. */
+    public var displayName: String
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(nodeId: String, displayName: String, idempotencyKey: ClientKey? = nil) {
+        self.nodeId = nodeId
+        self.displayName = displayName
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Result of `node.rename`. */
+public struct NodeRenamed: Codable, Hashable, Sendable {
+    /** The node. */
+    public var nodeId: DeviceId
+    /** Its name. */
+    public var displayName: String
+
+    public init(nodeId: DeviceId, displayName: String) {
+        self.nodeId = nodeId
+        self.displayName = displayName
+    }
+}
+
+/** A node. */
+public struct NodeRow: Codable, Hashable, Sendable {
+    /** The device; also the node's id. */
+    public var nodeId: DeviceId
+    /** Name for people. */
+    public var displayName: String?
+    /** As it was approved. */
+    public var platform: String?
+    /** The program's version, while it is connected. */
+    public var version: String?
+    /** Kind of device. */
+    public var deviceFamily: String?
+    /** Model of the device. */
+    public var modelIdentifier: String?
+    /** Where it comes from. */
+    public var remoteIp: String?
+    /** Families, sorted; only approved ones. */
+    public var caps: [String]
+    /** Commands, sorted; only those that were approved and that it offers now. */
+    public var commands: [String]
+    /** What it offers beyond that, and nobody has approved. */
+    public var unapproved: [String]?
+    /** Its PATH. */
+    public var pathEnv: String?
+    /** What its system allows it. */
+    public var permissions: [String: Bool]?
+    /** Since when it is connected. */
+    public var connectedAtMs: Timestamp?
+    /** When it was last seen. */
+    public var lastSeenAtMs: Timestamp?
+    /** What it last said of its load. */
+    public var hostStats: JSONValue?
+    /** Whether it was let in. */
+    public var paired: Bool
+    /** Whether it is connected. */
+    public var connected: Bool
+
+    public init(nodeId: DeviceId, displayName: String? = nil, platform: String? = nil, version: String? = nil, deviceFamily: String? = nil, modelIdentifier: String? = nil, remoteIp: String? = nil, caps: [String], commands: [String], unapproved: [String]? = nil, pathEnv: String? = nil, permissions: [String: Bool]? = nil, connectedAtMs: Timestamp? = nil, lastSeenAtMs: Timestamp? = nil, hostStats: JSONValue? = nil, paired: Bool, connected: Bool) {
+        self.nodeId = nodeId
+        self.displayName = displayName
+        self.platform = platform
+        self.version = version
+        self.deviceFamily = deviceFamily
+        self.modelIdentifier = modelIdentifier
+        self.remoteIp = remoteIp
+        self.caps = caps
+        self.commands = commands
+        self.unapproved = unapproved
+        self.pathEnv = pathEnv
+        self.permissions = permissions
+        self.connectedAtMs = connectedAtMs
+        self.lastSeenAtMs = lastSeenAtMs
+        self.hostStats = hostStats
+        self.paired = paired
+        self.connected = connected
+    }
+}
+
+/** A node's fault. */
+public struct NodeSaid: Codable, Hashable, Sendable {
+    /** Its word. */
+    public var code: String?
+    /** What it said. */
+    public var message: String?
+
+    public init(code: String? = nil, message: String? = nil) {
+        self.code = code
+        self.message = message
+    }
+}
+
+/** Result of `node.describe`. */
+public struct NodeShown: Codable, Hashable, Sendable {
+    /** Now. */
+    public var ts: Timestamp
+    /** The device; also the node's id. */
+    public var nodeId: DeviceId
+    /** Name for people. */
+    public var displayName: String?
+    /** As it was approved. */
+    public var platform: String?
+    /** The program's version, while it is connected. */
+    public var version: String?
+    /** Kind of device. */
+    public var deviceFamily: String?
+    /** Model of the device. */
+    public var modelIdentifier: String?
+    /** Where it comes from. */
+    public var remoteIp: String?
+    /** Families, sorted; only approved ones. */
+    public var caps: [String]
+    /** Commands, sorted; only those that were approved and that it offers now. */
+    public var commands: [String]
+    /** What it offers beyond that, and nobody has approved. */
+    public var unapproved: [String]?
+    /** Its PATH. */
+    public var pathEnv: String?
+    /** What its system allows it. */
+    public var permissions: [String: Bool]?
+    /** Since when it is connected. */
+    public var connectedAtMs: Timestamp?
+    /** When it was last seen. */
+    public var lastSeenAtMs: Timestamp?
+    /** What it last said of its load. */
+    public var hostStats: JSONValue?
+    /** Whether it was let in. */
+    public var paired: Bool
+    /** Whether it is connected. */
+    public var connected: Bool
+
+    public init(ts: Timestamp, nodeId: DeviceId, displayName: String? = nil, platform: String? = nil, version: String? = nil, deviceFamily: String? = nil, modelIdentifier: String? = nil, remoteIp: String? = nil, caps: [String], commands: [String], unapproved: [String]? = nil, pathEnv: String? = nil, permissions: [String: Bool]? = nil, connectedAtMs: Timestamp? = nil, lastSeenAtMs: Timestamp? = nil, hostStats: JSONValue? = nil, paired: Bool, connected: Bool) {
+        self.ts = ts
+        self.nodeId = nodeId
+        self.displayName = displayName
+        self.platform = platform
+        self.version = version
+        self.deviceFamily = deviceFamily
+        self.modelIdentifier = modelIdentifier
+        self.remoteIp = remoteIp
+        self.caps = caps
+        self.commands = commands
+        self.unapproved = unapproved
+        self.pathEnv = pathEnv
+        self.permissions = permissions
+        self.connectedAtMs = connectedAtMs
+        self.lastSeenAtMs = lastSeenAtMs
+        self.hostStats = hostStats
+        self.paired = paired
+        self.connected = connected
+    }
+}
+
+/** Result of `node.skills.update`. */
+public struct NodeSkills: Codable, Hashable, Sendable {
+    /** The node. */
+    public var nodeId: DeviceId
+    /** Skills that are used. */
+    public var skills: [JSONValue]
+
+    public init(nodeId: DeviceId, skills: [JSONValue]) {
+        self.nodeId = nodeId
+        self.skills = skills
+    }
+}
+
+/** Parameters of `node.skills.update`. */
+public struct NodeSkillsParams: Codable, Hashable, Sendable {
+    /** The skills. */
+    public var skills: [JSONValue]
+
+    public init(skills: [JSONValue]) {
+        self.skills = skills
+    }
+}
+
+/** Result of `node.list`. */
+public struct NodesPage: Codable, Hashable, Sendable {
+    /** Now. */
+    public var ts: Timestamp
+    /** The nodes. */
+    public var nodes: [NodeRow]
+
+    public init(ts: Timestamp, nodes: [NodeRow]) {
+        self.ts = ts
+        self.nodes = nodes
+    }
+}
+
+/** An agent, or all. */
+public struct OfAgentParams: Codable, Hashable, Sendable {
+    /** Whose. */
+    public var agentId: String?
+    /** Of which session. */
+    public var sessionKey: String?
+
+    public init(agentId: String? = nil, sessionKey: String? = nil) {
+        self.agentId = agentId
+        self.sessionKey = sessionKey
+    }
+}
+
+/** A session. */
+public struct OfSessionParams: Codable, Hashable, Sendable {
+    /** Which session. */
+    public var sessionKey: String
+    /** Must be the agent named in the key. */
+    public var agentId: String?
+
+    public init(sessionKey: String, agentId: String? = nil) {
+        self.sessionKey = sessionKey
+        self.agentId = agentId
     }
 }
 
@@ -2977,6 +4356,64 @@ public struct PairingRejected: Codable, Hashable, Sendable {
     }
 }
 
+/** Parameters of `node.pending.ack`. */
+public struct PendingAckParams: Codable, Hashable, Sendable {
+    /** Requests that were seen. */
+    public var ids: [String]
+
+    public init(ids: [String]) {
+        self.ids = ids
+    }
+}
+
+/** Result of `node.pending.ack`. */
+public struct PendingAcked: Codable, Hashable, Sendable {
+    /** The node. */
+    public var nodeId: DeviceId
+    /** Those of them that wait. */
+    public var ackedIds: [InvokeId]
+    /** How many wait besides. */
+    public var remainingCount: Int64
+
+    public init(nodeId: DeviceId, ackedIds: [InvokeId], remainingCount: Int64) {
+        self.nodeId = nodeId
+        self.ackedIds = ackedIds
+        self.remainingCount = remainingCount
+    }
+}
+
+/** A request that waits. */
+public struct PendingAction: Codable, Hashable, Sendable {
+    /** Its name. */
+    public var id: InvokeId
+    /** What the node should do. */
+    public var command: String
+    /** With what, as text. */
+    public var paramsJSON: String?
+    /** Since when it waits. */
+    public var enqueuedAtMs: Timestamp
+
+    public init(id: InvokeId, command: String, paramsJSON: String? = nil, enqueuedAtMs: Timestamp) {
+        self.id = id
+        self.command = command
+        self.paramsJSON = paramsJSON
+        self.enqueuedAtMs = enqueuedAtMs
+    }
+}
+
+/** Result of `node.pending.pull`. */
+public struct PendingActions: Codable, Hashable, Sendable {
+    /** The node. */
+    public var nodeId: DeviceId
+    /** What waits, oldest first. */
+    public var actions: [PendingAction]
+
+    public init(nodeId: DeviceId, actions: [PendingAction]) {
+        self.nodeId = nodeId
+        self.actions = actions
+    }
+}
+
 /** A request that waits for an answer. */
 public struct PendingPairing: Codable, Hashable, Sendable {
     /** Its name. */
@@ -3047,6 +4484,86 @@ public struct PendingPairing: Codable, Hashable, Sendable {
     }
 }
 
+/** What a node offers, and nobody has approved. */
+public struct PendingSurface: Codable, Hashable, Sendable {
+    /** Its name. */
+    public var requestId: String
+    /** The node. */
+    public var nodeId: DeviceId
+    /** Name for people. */
+    public var displayName: String?
+    /** As it says now. */
+    public var platform: String?
+    /** The program's version. */
+    public var version: String?
+    /** Families it offers, all of them. */
+    public var caps: [String]
+    /** Commands it offers, all of them. */
+    public var commands: [String]
+    /** Commands among them that are new. */
+    public var newCommands: [String]
+    /** What an approver needs. */
+    public var requiredApproveScopes: [String]
+    /** Since when. */
+    public var ts: Timestamp
+
+    public init(requestId: String, nodeId: DeviceId, displayName: String? = nil, platform: String? = nil, version: String? = nil, caps: [String], commands: [String], newCommands: [String], requiredApproveScopes: [String], ts: Timestamp) {
+        self.requestId = requestId
+        self.nodeId = nodeId
+        self.displayName = displayName
+        self.platform = platform
+        self.version = version
+        self.caps = caps
+        self.commands = commands
+        self.newCommands = newCommands
+        self.requiredApproveScopes = requiredApproveScopes
+        self.ts = ts
+    }
+}
+
+/** Parameters of `poll`. */
+public struct PollParams: Codable, Hashable, Sendable {
+    /** To whom. */
+    public var to: String
+    /** The question. */
+    public var question: String
+    /** The choices. */
+    public var options: [String]
+    /** How many may be chosen. */
+    public var maxSelections: Int64?
+    /** How long it is open. */
+    public var durationSeconds: Int64?
+    /** The same in hours. */
+    public var durationHours: Int64?
+    /** Whether nobody is woken. */
+    public var silent: Bool?
+    /** Whether nobody sees who chose what. */
+    public var isAnonymous: Bool?
+    /** In which thread there. */
+    public var threadId: String?
+    /** Over which network. */
+    public var channel: String?
+    /** From which account. */
+    public var accountId: String?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey
+
+    public init(to: String, question: String, options: [String], maxSelections: Int64? = nil, durationSeconds: Int64? = nil, durationHours: Int64? = nil, silent: Bool? = nil, isAnonymous: Bool? = nil, threadId: String? = nil, channel: String? = nil, accountId: String? = nil, idempotencyKey: ClientKey) {
+        self.to = to
+        self.question = question
+        self.options = options
+        self.maxSelections = maxSelections
+        self.durationSeconds = durationSeconds
+        self.durationHours = durationHours
+        self.silent = silent
+        self.isAnonymous = isAnonymous
+        self.threadId = threadId
+        self.channel = channel
+        self.accountId = accountId
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
 /** Something that is connected. */
 public struct Presence: Codable, Hashable, Sendable {
     /** When it was seen. */
@@ -3090,6 +4607,39 @@ public struct Presence: Codable, Hashable, Sendable {
     }
 }
 
+/** Payload of `presence`. */
+public struct PresenceEvent: Codable, Hashable, Sendable {
+    /** The gateway first, then who is connected, the newest last. */
+    public var presence: [Presence]
+
+    public init(presence: [Presence]) {
+        self.presence = presence
+    }
+}
+
+/** Words of a preview. */
+public struct PreviewItem: Codable, Hashable, Sendable {
+    /** Who speaks. */
+    public var role: WireRole
+    /** The beginning of what is said. */
+    public var text: String
+
+    public init(role: WireRole, text: String) {
+        self.role = role
+        self.text = text
+    }
+}
+
+/** What was found. */
+public enum PreviewStatus: String, Codable, Hashable, Sendable, CaseIterable {
+    /** Words. */
+    case ok = "ok"
+    /** A session in which nothing was said. */
+    case empty = "empty"
+    /** No such session. */
+    case missing = "missing"
+}
+
 /** Micro-dollars per million tokens, per kind. */
 public struct Price: Codable, Hashable, Sendable {
     /** For [`Usage::input`]. */
@@ -3106,6 +4656,16 @@ public struct Price: Codable, Hashable, Sendable {
         self.output = output
         self.cacheRead = cacheRead
         self.cacheWrite = cacheWrite
+    }
+}
+
+/** Result of `progressCard.get`. */
+public struct ProgressCard: Codable, Hashable, Sendable {
+    /** Always null. */
+    public var card: JSONValue
+
+    public init(card: JSONValue) {
+        self.card = card
     }
 }
 
@@ -3128,6 +4688,16 @@ public struct ProviderRow: Codable, Hashable, Sendable {
         self.baseUrl = baseUrl
         self.lastFault = lastFault
         self.restingMs = restingMs
+    }
+}
+
+/** Result of `question.list`. */
+public struct QuestionsPage: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var questions: [JSONValue]
+
+    public init(questions: [JSONValue]) {
+        self.questions = questions
     }
 }
 
@@ -3286,6 +4856,22 @@ public struct RunRow: Codable, Hashable, Sendable {
     }
 }
 
+/** Parameters of `node.runnerInventory.update`. */
+public struct RunnerInventoryParams: Codable, Hashable, Sendable {
+    /** Features of the runner's own protocol. */
+    public var protocolFeatures: [String]?
+    /** Whether it hosts workers. */
+    public var workerHost: JSONValue?
+    /** Its runners. */
+    public var runners: JSONValue?
+
+    public init(protocolFeatures: [String]? = nil, workerHost: JSONValue? = nil, runners: JSONValue? = nil) {
+        self.protocolFeatures = protocolFeatures
+        self.workerHost = workerHost
+        self.runners = runners
+    }
+}
+
 /** Parameters of `runs.list`. */
 public struct RunsListParams: Codable, Hashable, Sendable {
     /** At most this many; 1 to 1,000, by default 50. */
@@ -3349,6 +4935,91 @@ public enum ScopeWord: String, Codable, Hashable, Sendable, CaseIterable {
     case session = "session"
 }
 
+/** Parameters of `send`. */
+public struct SendParams: Codable, Hashable, Sendable {
+    /** To whom. */
+    public var to: String
+    /** The words. */
+    public var message: String?
+    /** A picture or file. */
+    public var mediaUrl: String?
+    /** Pictures or files. */
+    public var mediaUrls: [String]?
+    /** Over which network. */
+    public var channel: String?
+    /** From which account. */
+    public var accountId: String?
+    /** As which agent. */
+    public var agentId: String?
+    /** In which thread there. */
+    public var threadId: String?
+    /** Which session it belongs to. */
+    public var sessionKey: String?
+    /** Whether a film is sent as a moving picture. */
+    public var gifPlayback: Bool?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey
+
+    public init(to: String, message: String? = nil, mediaUrl: String? = nil, mediaUrls: [String]? = nil, channel: String? = nil, accountId: String? = nil, agentId: String? = nil, threadId: String? = nil, sessionKey: String? = nil, gifPlayback: Bool? = nil, idempotencyKey: ClientKey) {
+        self.to = to
+        self.message = message
+        self.mediaUrl = mediaUrl
+        self.mediaUrls = mediaUrls
+        self.channel = channel
+        self.accountId = accountId
+        self.agentId = agentId
+        self.threadId = threadId
+        self.sessionKey = sessionKey
+        self.gifPlayback = gifPlayback
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Result of `send` and `poll`. */
+public struct Sent: Codable, Hashable, Sendable {
+    /** The idempotency key. */
+    public var runId: String
+    /** Its name on the network. */
+    public var messageId: String
+    /** Over which network. */
+    public var channel: String
+
+    public init(runId: String, messageId: String, channel: String) {
+        self.runId = runId
+        self.messageId = messageId
+        self.channel = channel
+    }
+}
+
+/** Result of `sessions.branches.list`. */
+public struct SessionBranches: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var branches: [JSONValue]
+
+    public init(branches: [JSONValue]) {
+        self.branches = branches
+    }
+}
+
+/** Result of `sessions.compact`. */
+public struct SessionCompacted: Codable, Hashable, Sendable {
+    /** Always true. */
+    public var ok: Bool
+    /** The full key. */
+    public var key: String
+    /** Always false. */
+    public var compacted: Bool
+    /** Why not. */
+    public var reason: String
+
+    public init(ok: Bool, key: String, compacted: Bool, reason: String) {
+        self.ok = ok
+        self.key = key
+        self.compacted = compacted
+        self.reason = reason
+    }
+}
+
 /** What sessions use unless they say otherwise. */
 public struct SessionDefaults: Codable, Hashable, Sendable {
     /** Provider name. */
@@ -3400,16 +5071,32 @@ public struct SessionEntry: Codable, Hashable, Sendable {
     public var ok: Bool
     /** The key. */
     public var key: String
+    /** Identifier; renewed by reset. */
+    public var sessionId: SessionId
     /** Where it is kept: a name, not a path. */
     public var path: String
     /** The session. */
     public var entry: SessionRow
 
-    public init(ok: Bool, key: String, path: String, entry: SessionRow) {
+    public init(ok: Bool, key: String, sessionId: SessionId, path: String, entry: SessionRow) {
         self.ok = ok
         self.key = key
+        self.sessionId = sessionId
         self.path = path
         self.entry = entry
+    }
+}
+
+/** Result of `sessions.groups.list`. */
+public struct SessionGroups: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var groups: [JSONValue]
+    /** Always empty. */
+    public var sectionOrder: [String]
+
+    public init(groups: [JSONValue], sectionOrder: [String]) {
+        self.groups = groups
+        self.sectionOrder = sectionOrder
     }
 }
 
@@ -3450,6 +5137,53 @@ public enum SessionKind: String, Codable, Hashable, Sendable, CaseIterable {
     case direct = "direct"
 }
 
+/** Payload of `session.message`. */
+public struct SessionMessageEvent: Codable, Hashable, Sendable {
+    /** The key. */
+    public var sessionKey: String
+    /** The agent. */
+    public var agentId: String
+    /** When. */
+    public var ts: Timestamp
+    /** The run. */
+    public var runId: String?
+    /** Identifier of the message. */
+    public var messageId: MessageId
+    /** Position in the thread; none while its run waits in the queue. */
+    public var messageSeq: Int64?
+    /** The message. */
+    public var message: WireMessage
+    /** The session as it is now. */
+    public var session: SessionRow?
+
+    public init(sessionKey: String, agentId: String, ts: Timestamp, runId: String? = nil, messageId: MessageId, messageSeq: Int64? = nil, message: WireMessage, session: SessionRow? = nil) {
+        self.sessionKey = sessionKey
+        self.agentId = agentId
+        self.ts = ts
+        self.runId = runId
+        self.messageId = messageId
+        self.messageSeq = messageSeq
+        self.message = message
+        self.session = session
+    }
+}
+
+/** The newest words of one session. */
+public struct SessionPreview: Codable, Hashable, Sendable {
+    /** The key as it was asked for. */
+    public var key: String
+    /** What was found. */
+    public var status: PreviewStatus
+    /** The words, oldest first. */
+    public var items: [PreviewItem]
+
+    public init(key: String, status: PreviewStatus, items: [PreviewItem]) {
+        self.key = key
+        self.status = status
+        self.items = items
+    }
+}
+
 /** Result of `sessions.resume`. */
 public struct SessionResumed: Codable, Hashable, Sendable {
     /** The session. */
@@ -3475,6 +5209,10 @@ public struct SessionRow: Codable, Hashable, Sendable {
     public var key: String
     /** What kind of peer it has. */
     public var kind: SessionKind
+    /** The same, as surfaces group by it. */
+    public var chatType: SessionKind
+    /** `on`: steps with tools are always told. */
+    public var verboseLevel: String
     /** Identifier; renewed by reset. */
     public var sessionId: SessionId
     /** The thread it looks at. */
@@ -3497,14 +5235,26 @@ public struct SessionRow: Codable, Hashable, Sendable {
     public var modelProvider: String?
     /** Model, when the session has one of its own. */
     public var model: String?
+    /** Whether a run is under way; only where one session is described. */
+    public var hasActiveRun: Bool?
+    /** Runs under way, by name; only where one session is described. */
+    public var activeRunIds: [String]?
+    /** Tokens read so far; only where one session is described. */
+    public var inputTokens: Int64?
+    /** Tokens written so far; only where one session is described. */
+    public var outputTokens: Int64?
+    /** Both; only where one session is described. */
+    public var totalTokens: Int64?
     /** When it ends. */
     public var expiresAt: Timestamp?
     /** Whether it has ended. */
     public var expired: Bool?
 
-    public init(key: String, kind: SessionKind, sessionId: SessionId, threadId: ThreadId, updatedAt: Timestamp, createdAt: Timestamp, agentId: String, label: String? = nil, displayName: String, derivedTitle: String? = nil, lastMessagePreview: String? = nil, modelProvider: String? = nil, model: String? = nil, expiresAt: Timestamp? = nil, expired: Bool? = nil) {
+    public init(key: String, kind: SessionKind, chatType: SessionKind, verboseLevel: String, sessionId: SessionId, threadId: ThreadId, updatedAt: Timestamp, createdAt: Timestamp, agentId: String, label: String? = nil, displayName: String, derivedTitle: String? = nil, lastMessagePreview: String? = nil, modelProvider: String? = nil, model: String? = nil, hasActiveRun: Bool? = nil, activeRunIds: [String]? = nil, inputTokens: Int64? = nil, outputTokens: Int64? = nil, totalTokens: Int64? = nil, expiresAt: Timestamp? = nil, expired: Bool? = nil) {
         self.key = key
         self.kind = kind
+        self.chatType = chatType
+        self.verboseLevel = verboseLevel
         self.sessionId = sessionId
         self.threadId = threadId
         self.updatedAt = updatedAt
@@ -3516,6 +5266,11 @@ public struct SessionRow: Codable, Hashable, Sendable {
         self.lastMessagePreview = lastMessagePreview
         self.modelProvider = modelProvider
         self.model = model
+        self.hasActiveRun = hasActiveRun
+        self.activeRunIds = activeRunIds
+        self.inputTokens = inputTokens
+        self.outputTokens = outputTokens
+        self.totalTokens = totalTokens
         self.expiresAt = expiresAt
         self.expired = expired
     }
@@ -3525,6 +5280,59 @@ public struct SessionRow: Codable, Hashable, Sendable {
 public enum SessionScope: String, Codable, Hashable, Sendable, CaseIterable {
     /** Each sender has its own. */
     case perSender = "per-sender"
+}
+
+/** Payload of `sessions.changed`. */
+public struct SessionsChangedEvent: Codable, Hashable, Sendable {
+    /** The key. */
+    public var sessionKey: String
+    /** The agent. */
+    public var agentId: String
+    /** When. */
+    public var ts: Timestamp
+    /** `create`, `patch`, `delete`, `send`, `message`; none when a run began or ended. */
+    public var reason: String?
+    /** What a run did: `start`, `end`, `error`. */
+    public var phase: String?
+    /** The run. */
+    public var runId: String?
+    /** Identifier; renewed by reset. */
+    public var sessionId: SessionId?
+    /** Last use. */
+    public var updatedAt: Timestamp?
+    /** The session as it is now; none when it was removed. */
+    public var session: SessionRow?
+
+    public init(sessionKey: String, agentId: String, ts: Timestamp, reason: String? = nil, phase: String? = nil, runId: String? = nil, sessionId: SessionId? = nil, updatedAt: Timestamp? = nil, session: SessionRow? = nil) {
+        self.sessionKey = sessionKey
+        self.agentId = agentId
+        self.ts = ts
+        self.reason = reason
+        self.phase = phase
+        self.runId = runId
+        self.sessionId = sessionId
+        self.updatedAt = updatedAt
+        self.session = session
+    }
+}
+
+/** Parameters of `sessions.compact`. */
+public struct SessionsCompactParams: Codable, Hashable, Sendable {
+    /** The key, long or short. */
+    public var key: String
+    /** Must be the agent named in the key. */
+    public var agentId: String?
+    /** Accepted for older clients. */
+    public var maxLines: Int64?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(key: String, agentId: String? = nil, maxLines: Int64? = nil, idempotencyKey: ClientKey? = nil) {
+        self.key = key
+        self.agentId = agentId
+        self.maxLines = maxLines
+        self.idempotencyKey = idempotencyKey
+    }
 }
 
 /** Parameters of `sessions.create`. */
@@ -3559,13 +5367,16 @@ public struct SessionsCreateParams: Codable, Hashable, Sendable {
 public struct SessionsDeleteParams: Codable, Hashable, Sendable {
     /** The key, long or short. */
     public var key: String
+    /** Must be the agent named in the key. */
+    public var agentId: String?
     /** Whether to remove the thread and its messages for good. */
     public var deleteTranscript: Bool?
     /** Makes a repeat harmless. */
     public var idempotencyKey: ClientKey?
 
-    public init(key: String, deleteTranscript: Bool? = nil, idempotencyKey: ClientKey? = nil) {
+    public init(key: String, agentId: String? = nil, deleteTranscript: Bool? = nil, idempotencyKey: ClientKey? = nil) {
         self.key = key
+        self.agentId = agentId
         self.deleteTranscript = deleteTranscript
         self.idempotencyKey = idempotencyKey
     }
@@ -3595,12 +5406,18 @@ public struct SessionsListParams: Codable, Hashable, Sendable {
     public var includeUnknown: Bool?
     /** Sessions started by another; there are none, so the list is empty. */
     public var spawnedBy: String?
+    /** Whether archived sessions are wanted; there are none, so `true` gives an empty list. */
+    public var archived: Bool?
+    /** Accepted for newer clients; the order is always last use. */
+    public var sortBy: String?
+    /** Accepted for newer clients; the order is always last use, newest first. */
+    public var sortDir: String?
     /** Accepted for newer clients. */
     public var configuredAgentsOnly: Bool?
     /** Accepted for newer clients. */
     public var ownerFirst: Bool?
 
-    public init(limit: Int64? = nil, offset: Int64? = nil, activeMinutes: Int64? = nil, agentId: String? = nil, label: String? = nil, search: String? = nil, includeDerivedTitles: Bool? = nil, includeLastMessage: Bool? = nil, includeGlobal: Bool? = nil, includeUnknown: Bool? = nil, spawnedBy: String? = nil, configuredAgentsOnly: Bool? = nil, ownerFirst: Bool? = nil) {
+    public init(limit: Int64? = nil, offset: Int64? = nil, activeMinutes: Int64? = nil, agentId: String? = nil, label: String? = nil, search: String? = nil, includeDerivedTitles: Bool? = nil, includeLastMessage: Bool? = nil, includeGlobal: Bool? = nil, includeUnknown: Bool? = nil, spawnedBy: String? = nil, archived: Bool? = nil, sortBy: String? = nil, sortDir: String? = nil, configuredAgentsOnly: Bool? = nil, ownerFirst: Bool? = nil) {
         self.limit = limit
         self.offset = offset
         self.activeMinutes = activeMinutes
@@ -3612,6 +5429,9 @@ public struct SessionsListParams: Codable, Hashable, Sendable {
         self.includeGlobal = includeGlobal
         self.includeUnknown = includeUnknown
         self.spawnedBy = spawnedBy
+        self.archived = archived
+        self.sortBy = sortBy
+        self.sortDir = sortDir
         self.configuredAgentsOnly = configuredAgentsOnly
         self.ownerFirst = ownerFirst
     }
@@ -3625,6 +5445,8 @@ public struct SessionsPage: Codable, Hashable, Sendable {
     public var path: String
     /** How many are in this answer. */
     public var count: Int64
+    /** The page size that counted. */
+    public var limitApplied: Int64
     /** How many there are. */
     public var totalCount: Int64
     /** Whether there are more. */
@@ -3636,10 +5458,11 @@ public struct SessionsPage: Codable, Hashable, Sendable {
     /** The sessions. */
     public var sessions: [SessionRow]
 
-    public init(ts: Timestamp, path: String, count: Int64, totalCount: Int64, hasMore: Bool, nextOffset: Int64? = nil, defaults: SessionDefaults, sessions: [SessionRow]) {
+    public init(ts: Timestamp, path: String, count: Int64, limitApplied: Int64, totalCount: Int64, hasMore: Bool, nextOffset: Int64? = nil, defaults: SessionDefaults, sessions: [SessionRow]) {
         self.ts = ts
         self.path = path
         self.count = count
+        self.limitApplied = limitApplied
         self.totalCount = totalCount
         self.hasMore = hasMore
         self.nextOffset = nextOffset
@@ -3658,15 +5481,86 @@ public struct SessionsPatchParams: Codable, Hashable, Sendable {
     public var model: JSONValue?
     /** From now. */
     public var expiresInMs: JSONValue?
+    /** Must be the agent named in the key. */
+    public var agentId: String?
+    /** `on`: steps with tools are always told. */
+    public var verboseLevel: String?
+    /** Models decide by themselves: `off` or null. */
+    public var thinkingLevel: String?
+    /** Models decide by themselves: `off` or null. */
+    public var reasoningLevel: String?
+    /** `off` or null. */
+    public var responseUsage: String?
+    /** Policy decides: `off` or null. */
+    public var elevatedLevel: String?
+    /** Policy decides: null. */
+    public var execHost: String?
+    /** Policy decides: null. */
+    public var execSecurity: String?
+    /** Policy decides: null. */
+    public var execAsk: String?
+    /** Policy decides: null. */
+    public var execNode: String?
+    /** There are no chat networks: null. */
+    public var sendPolicy: String?
+    /** There are no groups: null. */
+    public var groupActivation: String?
+    /** Sessions are not marked as unread: `false` or null. */
+    public var unread: Bool?
+    /** Accepted for newer clients, which send it with `unread`. */
+    public var expectedMarkedUnreadAt: Timestamp?
     /** Makes a repeat harmless. */
     public var idempotencyKey: ClientKey?
 
-    public init(key: String, label: JSONValue? = nil, model: JSONValue? = nil, expiresInMs: JSONValue? = nil, idempotencyKey: ClientKey? = nil) {
+    public init(key: String, label: JSONValue? = nil, model: JSONValue? = nil, expiresInMs: JSONValue? = nil, agentId: String? = nil, verboseLevel: String? = nil, thinkingLevel: String? = nil, reasoningLevel: String? = nil, responseUsage: String? = nil, elevatedLevel: String? = nil, execHost: String? = nil, execSecurity: String? = nil, execAsk: String? = nil, execNode: String? = nil, sendPolicy: String? = nil, groupActivation: String? = nil, unread: Bool? = nil, expectedMarkedUnreadAt: Timestamp? = nil, idempotencyKey: ClientKey? = nil) {
         self.key = key
         self.label = label
         self.model = model
         self.expiresInMs = expiresInMs
+        self.agentId = agentId
+        self.verboseLevel = verboseLevel
+        self.thinkingLevel = thinkingLevel
+        self.reasoningLevel = reasoningLevel
+        self.responseUsage = responseUsage
+        self.elevatedLevel = elevatedLevel
+        self.execHost = execHost
+        self.execSecurity = execSecurity
+        self.execAsk = execAsk
+        self.execNode = execNode
+        self.sendPolicy = sendPolicy
+        self.groupActivation = groupActivation
+        self.unread = unread
+        self.expectedMarkedUnreadAt = expectedMarkedUnreadAt
         self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Parameters of `sessions.preview`. */
+public struct SessionsPreviewParams: Codable, Hashable, Sendable {
+    /** The keys, long or short; at most 64. */
+    public var keys: [String]
+    /** At most this many messages of each; 1 to 50, by default 12. */
+    public var limit: Int64?
+    /** At most this many characters of each message; 20 to 2,000, by default 240. */
+    public var maxChars: Int64?
+
+    public init(keys: [String], limit: Int64? = nil, maxChars: Int64? = nil) {
+        self.keys = keys
+        self.limit = limit
+        self.maxChars = maxChars
+    }
+}
+
+/** Result of `sessions.preview`. */
+public struct SessionsPreviewed: Codable, Hashable, Sendable {
+    /** Now. */
+    public var ts: Timestamp
+    /** One per key, in the order of the keys. */
+    public var previews: [SessionPreview]
+
+    public init(ts: Timestamp, previews: [SessionPreview]) {
+        self.ts = ts
+        self.previews = previews
     }
 }
 
@@ -3674,17 +5568,29 @@ public struct SessionsPatchParams: Codable, Hashable, Sendable {
 public struct SessionsResetParams: Codable, Hashable, Sendable {
     /** The key, long or short. */
     public var key: String
+    /** Must be the agent named in the key. */
+    public var agentId: String?
+    /** Why; not needed. */
+    public var reason: String?
     /** Makes a repeat harmless. */
     public var idempotencyKey: ClientKey?
 
-    public init(key: String, idempotencyKey: ClientKey? = nil) {
+    public init(key: String, agentId: String? = nil, reason: String? = nil, idempotencyKey: ClientKey? = nil) {
         self.key = key
+        self.agentId = agentId
+        self.reason = reason
         self.idempotencyKey = idempotencyKey
     }
 }
 
 /** Parameters of `sessions.resolve`: one of key, identifier and label. */
 public struct SessionsResolveParams: Codable, Hashable, Sendable {
+    /** Accepted for clients that send it; there is no such session. */
+    public var includeGlobal: Bool?
+    /** Accepted for clients that send it; there is no such session. */
+    public var includeUnknown: Bool?
+    /** Only one started by another; there is none. */
+    public var spawnedBy: String?
     /** Key, long or short. */
     public var key: String?
     /** Identifier. */
@@ -3694,7 +5600,10 @@ public struct SessionsResolveParams: Codable, Hashable, Sendable {
     /** Only of this agent. */
     public var agentId: String?
 
-    public init(key: String? = nil, sessionId: String? = nil, label: String? = nil, agentId: String? = nil) {
+    public init(includeGlobal: Bool? = nil, includeUnknown: Bool? = nil, spawnedBy: String? = nil, key: String? = nil, sessionId: String? = nil, label: String? = nil, agentId: String? = nil) {
+        self.includeGlobal = includeGlobal
+        self.includeUnknown = includeUnknown
+        self.spawnedBy = spawnedBy
         self.key = key
         self.sessionId = sessionId
         self.label = label
@@ -3712,6 +5621,32 @@ public struct SessionsResumeParams: Codable, Hashable, Sendable {
     public init(key: String, limit: Int64? = nil) {
         self.key = key
         self.limit = limit
+    }
+}
+
+/** Result of `sessions.subscribe` and `sessions.unsubscribe`. */
+public struct SessionsSubscribed: Codable, Hashable, Sendable {
+    /** Whether events will be sent. */
+    public var subscribed: Bool
+    /** The sessions, when a list was asked for. */
+    public var list: SessionsPage?
+
+    public init(subscribed: Bool, list: SessionsPage? = nil) {
+        self.subscribed = subscribed
+        self.list = list
+    }
+}
+
+/** Parameters of `set-heartbeats`. */
+public struct SetHeartbeatsParams: Codable, Hashable, Sendable {
+    /** Whether agents wake by themselves. */
+    public var enabled: Bool
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(enabled: Bool, idempotencyKey: ClientKey? = nil) {
+        self.enabled = enabled
+        self.idempotencyKey = idempotencyKey
     }
 }
 
@@ -3769,6 +5704,32 @@ public struct ShutdownEvent: Codable, Hashable, Sendable {
     public init(reason: String, restartExpectedMs: Int64? = nil) {
         self.reason = reason
         self.restartExpectedMs = restartExpectedMs
+    }
+}
+
+/** Result of `skills.status`. */
+public struct SkillsReport: Codable, Hashable, Sendable {
+    /** The agent's folder. */
+    public var workspaceDir: String
+    /** Where skills are kept: nowhere, so empty. */
+    public var managedSkillsDir: String
+    /** Always empty. */
+    public var skills: [JSONValue]
+
+    public init(workspaceDir: String, managedSkillsDir: String, skills: [JSONValue]) {
+        self.workspaceDir = workspaceDir
+        self.managedSkillsDir = managedSkillsDir
+        self.skills = skills
+    }
+}
+
+/** Parameters of `skills.status`. */
+public struct SkillsStatusParams: Codable, Hashable, Sendable {
+    /** Whose; the default agent's when absent. */
+    public var agentId: String?
+
+    public init(agentId: String? = nil) {
+        self.agentId = agentId
     }
 }
 
@@ -3955,6 +5916,126 @@ public struct StatusSessions: Codable, Hashable, Sendable {
         self.defaults = defaults
         self.recent = recent
         self.byAgent = byAgent
+    }
+}
+
+/** Result of `taskSuggestions.list`. */
+public struct SuggestionsPage: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var suggestions: [JSONValue]
+
+    public init(suggestions: [JSONValue]) {
+        self.suggestions = suggestions
+    }
+}
+
+/** Parameters of `system-event`. */
+public struct SystemEventParams: Codable, Hashable, Sendable {
+    /** The words. */
+    public var text: String
+    /** Who says so. */
+    public var deviceId: String?
+    /** One installation of it. */
+    public var instanceId: String?
+    /** What it calls itself. */
+    public var host: String?
+    /** Its address. */
+    public var ip: String?
+    /** What it is. */
+    public var mode: String?
+    /** Its version. */
+    public var version: String?
+    /** Its operating system. */
+    public var platform: String?
+    /** Kind of device. */
+    public var deviceFamily: String?
+    /** Model of the device. */
+    public var modelIdentifier: String?
+    /** Since somebody used it. */
+    public var lastInputSeconds: Int64?
+    /** Why it says so. */
+    public var reason: String?
+    /** Roles. */
+    public var roles: [String]?
+    /** Scopes. */
+    public var scopes: [String]?
+    /** Words to find it by. */
+    public var tags: [String]?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(text: String, deviceId: String? = nil, instanceId: String? = nil, host: String? = nil, ip: String? = nil, mode: String? = nil, version: String? = nil, platform: String? = nil, deviceFamily: String? = nil, modelIdentifier: String? = nil, lastInputSeconds: Int64? = nil, reason: String? = nil, roles: [String]? = nil, scopes: [String]? = nil, tags: [String]? = nil, idempotencyKey: ClientKey? = nil) {
+        self.text = text
+        self.deviceId = deviceId
+        self.instanceId = instanceId
+        self.host = host
+        self.ip = ip
+        self.mode = mode
+        self.version = version
+        self.platform = platform
+        self.deviceFamily = deviceFamily
+        self.modelIdentifier = modelIdentifier
+        self.lastInputSeconds = lastInputSeconds
+        self.reason = reason
+        self.roles = roles
+        self.scopes = scopes
+        self.tags = tags
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Parameters of `talk.config`. */
+public struct TalkConfigParams: Codable, Hashable, Sendable {
+    /** Accepted for clients that send it; there are no secrets here. */
+    public var includeSecrets: Bool?
+
+    public init(includeSecrets: Bool? = nil) {
+        self.includeSecrets = includeSecrets
+    }
+}
+
+/** Result of `talk.config`. */
+public struct TalkSettings: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var config: [String: JSONValue]
+
+    public init(config: [String: JSONValue]) {
+        self.config = config
+    }
+}
+
+/** Parameters of `tasks.list`. */
+public struct TasksListParams: Codable, Hashable, Sendable {
+    /** Of which session. */
+    public var sessionKey: String?
+    /** Whose. */
+    public var agentId: String?
+    /** Only those that stand so: a word or several. */
+    public var status: JSONValue?
+    /** Order. */
+    public var sortBy: String?
+    /** At most this many. */
+    public var limit: Int64?
+    /** Where the last page ended. */
+    public var cursor: String?
+
+    public init(sessionKey: String? = nil, agentId: String? = nil, status: JSONValue? = nil, sortBy: String? = nil, limit: Int64? = nil, cursor: String? = nil) {
+        self.sessionKey = sessionKey
+        self.agentId = agentId
+        self.status = status
+        self.sortBy = sortBy
+        self.limit = limit
+        self.cursor = cursor
+    }
+}
+
+/** Result of `tasks.list`. */
+public struct TasksPage: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var tasks: [JSONValue]
+
+    public init(tasks: [JSONValue]) {
+        self.tasks = tasks
     }
 }
 
@@ -4289,6 +6370,38 @@ public struct ToolCalled: Codable, Hashable, Sendable {
     }
 }
 
+/** Tools that belong together. */
+public struct ToolGroup: Codable, Hashable, Sendable {
+    /** Identifier. */
+    public var id: String
+    /** Name for people. */
+    public var label: String
+    /** `core`. */
+    public var source: String
+    /** The tools, by name. */
+    public var tools: [CatalogueTool]
+
+    public init(id: String, label: String, source: String, tools: [CatalogueTool]) {
+        self.id = id
+        self.label = label
+        self.source = source
+        self.tools = tools
+    }
+}
+
+/** A ready-made selection of tools. */
+public struct ToolProfile: Codable, Hashable, Sendable {
+    /** Identifier. */
+    public var id: String
+    /** Name for people. */
+    public var label: String
+
+    public init(id: String, label: String) {
+        self.id = id
+        self.label = label
+    }
+}
+
 /** Result of `tools.show`. */
 public struct ToolShown: Codable, Hashable, Sendable {
     /** The tool. */
@@ -4349,6 +6462,35 @@ public struct ToolsCallParams: Codable, Hashable, Sendable {
         self.idempotencyKey = idempotencyKey
         self.agentId = agentId
         self.sessionKey = sessionKey
+    }
+}
+
+/** Parameters of `tools.catalog`. */
+public struct ToolsCatalogParams: Codable, Hashable, Sendable {
+    /** Whose; the default agent's when absent. */
+    public var agentId: String?
+    /** Accepted for clients that send it; there are no plugins. */
+    public var includePlugins: Bool?
+
+    public init(agentId: String? = nil, includePlugins: Bool? = nil) {
+        self.agentId = agentId
+        self.includePlugins = includePlugins
+    }
+}
+
+/** Result of `tools.catalog`. */
+public struct ToolsCatalogue: Codable, Hashable, Sendable {
+    /** Whose tools these are. */
+    public var agentId: String
+    /** Ready-made selections: the trust levels. */
+    public var profiles: [ToolProfile]
+    /** The tools, by the beginning of their names. */
+    public var groups: [ToolGroup]
+
+    public init(agentId: String, profiles: [ToolProfile], groups: [ToolGroup]) {
+        self.agentId = agentId
+        self.profiles = profiles
+        self.groups = groups
     }
 }
 
@@ -4636,6 +6778,94 @@ public struct Usage: Codable, Hashable, Sendable {
     }
 }
 
+/** Parameters of `usage.cost`. */
+public struct UsageCostParams: Codable, Hashable, Sendable {
+    /** How many days up to today; 1 to 366, by default 30. */
+    public var days: Int64?
+
+    public init(days: Int64? = nil) {
+        self.days = days
+    }
+}
+
+/** Result of `usage.cost`. */
+public struct UsageCosts: Codable, Hashable, Sendable {
+    /** Now. */
+    public var updatedAt: Timestamp
+    /** How many days were looked at. */
+    public var days: Int64
+    /** Days on which something was spent, oldest first. */
+    public var daily: [UsageDay]
+    /** The sum. */
+    public var totals: UsageFigures
+
+    public init(updatedAt: Timestamp, days: Int64, daily: [UsageDay], totals: UsageFigures) {
+        self.updatedAt = updatedAt
+        self.days = days
+        self.daily = daily
+        self.totals = totals
+    }
+}
+
+/** One day. */
+public struct UsageDay: Codable, Hashable, Sendable {
+    /** `YYYY-MM-DD`. */
+    public var date: String
+    /** Tokens read. */
+    public var input: Int64
+    /** Tokens written. */
+    public var output: Int64
+    /** Tokens read from the provider's cache. */
+    public var cacheRead: Int64
+    /** Tokens written to it. */
+    public var cacheWrite: Int64
+    /** All of them. */
+    public var totalTokens: Int64
+    /** Known cost in dollars, for people; `budget.usage` has it exactly. */
+    public var totalCost: Double
+    /** Calls without a known price. */
+    public var missingCostEntries: Int64
+
+    public init(date: String, input: Int64, output: Int64, cacheRead: Int64, cacheWrite: Int64, totalTokens: Int64, totalCost: Double, missingCostEntries: Int64) {
+        self.date = date
+        self.input = input
+        self.output = output
+        self.cacheRead = cacheRead
+        self.cacheWrite = cacheWrite
+        self.totalTokens = totalTokens
+        self.totalCost = totalCost
+        self.missingCostEntries = missingCostEntries
+    }
+}
+
+/** Tokens and cost. */
+public struct UsageFigures: Codable, Hashable, Sendable {
+    /** Tokens read. */
+    public var input: Int64
+    /** Tokens written. */
+    public var output: Int64
+    /** Tokens read from the provider's cache. */
+    public var cacheRead: Int64
+    /** Tokens written to it. */
+    public var cacheWrite: Int64
+    /** All of them. */
+    public var totalTokens: Int64
+    /** Known cost in dollars, for people; `budget.usage` has it exactly. */
+    public var totalCost: Double
+    /** Calls without a known price. */
+    public var missingCostEntries: Int64
+
+    public init(input: Int64, output: Int64, cacheRead: Int64, cacheWrite: Int64, totalTokens: Int64, totalCost: Double, missingCostEntries: Int64) {
+        self.input = input
+        self.output = output
+        self.cacheRead = cacheRead
+        self.cacheWrite = cacheWrite
+        self.totalTokens = totalTokens
+        self.totalCost = totalCost
+        self.missingCostEntries = missingCostEntries
+    }
+}
+
 /** Which column to group by. */
 public enum UsageGroup: String, Codable, Hashable, Sendable, CaseIterable {
     /** Local day. */
@@ -4648,6 +6878,19 @@ public enum UsageGroup: String, Codable, Hashable, Sendable, CaseIterable {
     case agent = "agent"
     /** Run. */
     case run = "run"
+}
+
+/** Result of `usage.status`. */
+public struct UsageReport: Codable, Hashable, Sendable {
+    /** Now. */
+    public var updatedAt: Timestamp
+    /** Always empty. */
+    public var providers: [JSONValue]
+
+    public init(updatedAt: Timestamp, providers: [JSONValue]) {
+        self.updatedAt = updatedAt
+        self.providers = providers
+    }
 }
 
 /** One group. */
@@ -4672,6 +6915,26 @@ public struct UsageRow: Codable, Hashable, Sendable {
         self.calls = calls
         self.unpriced = unpriced
         self.usage = usage
+    }
+}
+
+/** Result of `users.prefs.get`. */
+public struct UsersPrefs: Codable, Hashable, Sendable {
+    /** `no_durable_identity`. */
+    public var status: String
+
+    public init(status: String) {
+        self.status = status
+    }
+}
+
+/** Parameters of `users.prefs.get`. */
+public struct UsersPrefsParams: Codable, Hashable, Sendable {
+    /** Which ones. */
+    public var keys: [String]?
+
+    public init(keys: [String]? = nil) {
+        self.keys = keys
     }
 }
 
@@ -4704,6 +6967,16 @@ public struct VerifyFound: Codable, Hashable, Sendable {
     }
 }
 
+/** Result of `voicewake.get`. */
+public struct VoicewakeWords: Codable, Hashable, Sendable {
+    /** Always empty. */
+    public var triggers: [String]
+
+    public init(triggers: [String]) {
+        self.triggers = triggers
+    }
+}
+
 /** How a wait ended. */
 public enum WaitStatus: String, Codable, Hashable, Sendable, CaseIterable {
     /** The run ended well. */
@@ -4712,6 +6985,30 @@ public enum WaitStatus: String, Codable, Hashable, Sendable, CaseIterable {
     case error = "error"
     /** It is not over, or not known. */
     case timeout = "timeout"
+}
+
+/** When to wake. */
+public enum WakeMode: String, Codable, Hashable, Sendable, CaseIterable {
+    /** At once. */
+    case now = "now"
+    /** With the next heartbeat. */
+    case nextHeartbeat = "next-heartbeat"
+}
+
+/** Parameters of `wake`. */
+public struct WakeParams: Codable, Hashable, Sendable {
+    /** When. */
+    public var mode: WakeMode
+    /** The words. */
+    public var text: String
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(mode: WakeMode, text: String, idempotencyKey: ClientKey? = nil) {
+        self.mode = mode
+        self.text = text
+        self.idempotencyKey = idempotencyKey
+    }
 }
 
 /** A live piece of a reply: what `delta` notifications carry. May be lost; the event that follows has all of it. */
@@ -5436,10 +7733,30 @@ public enum Methods {
     public static let budgetLimitsGet = Method<LimitsGetParams, LimitsShown>(name: "budget.limits.get")
     /** Set or clear one cap of an agent. Counts for runs accepted from now on. */
     public static let budgetLimitsSet = Method<LimitsSetParams, LimitsShown>(name: "budget.limits.set")
-    /** Queue a message for the session's agent and answer at once with the run's id, which is the idempotency key. A message that is `/stop` cancels the session's runs instead. */
+    /** Return an agent's name and picture, by its id or by a session. */
+    public static let agentIdentityGet = Method<AgentIdentityParams, AgentIdentity>(name: "agent.identity.get")
+    /** Return the tools that an agent may have, by group. */
+    public static let toolsCatalog = Method<ToolsCatalogParams, ToolsCatalogue>(name: "tools.catalog")
+    /** Return an agent's skills: none, there are no skills yet. */
+    public static let skillsStatus = Method<SkillsStatusParams, SkillsReport>(name: "skills.status")
+    /** Return the slash commands of the gateway. */
+    public static let commandsList = Method<CommandsListParams, CommandsPage>(name: "commands.list")
+    /** Return the settings for talking aloud: none, there is no voice yet. */
+    public static let talkConfig = Method<TalkConfigParams, TalkSettings>(name: "talk.config")
+    /** Return the words that wake nodes: none, there is no voice yet. */
+    public static let voicewakeGet = Method<NoParams, VoicewakeWords>(name: "voicewake.get")
+    /** Return the chat networks and how they are doing: none. */
+    public static let channelsStatus = Method<ChannelsStatusParams, ChannelsReport>(name: "channels.status")
+    /** Send words over a chat network: refused while none is configured. */
+    public static let send = Method<SendParams, Sent>(name: "send")
+    /** Ask a question with choices over a chat network: refused while none is configured. */
+    public static let poll = Method<PollParams, Sent>(name: "poll")
+    /** Queue a message for the session's agent and answer at once with the run's id, which is the idempotency key. A message that is `/stop` cancels the session's runs instead; so does `stop`, `abort`, `esc`, `exit`, `wait` or `interrupt` alone while one is under way. */
     public static let chatSend = Method<ChatSendParams, ChatSent>(name: "chat.send")
     /** Return the newest messages of the session's thread, oldest first, as a surface should show them. */
     public static let chatHistory = Method<ChatHistoryParams, ChatHistoryPage>(name: "chat.history")
+    /** Return what a surface shows first: the history, the session, the agents. */
+    public static let chatStartup = Method<ChatHistoryParams, ChatStartupPage>(name: "chat.startup")
     /** Cancel one run of the session, or all of them. */
     public static let chatAbort = Method<ChatAbortParams, ChatAborted>(name: "chat.abort")
     /** Return the settings in force, or one of them. Secrets are references and masked. */
@@ -5452,6 +7769,10 @@ public enum Methods {
     public static let configExplain = Method<ConfigExplainParams, ConfigExplained>(name: "config.explain")
     /** Return the JSON Schema of the settings. */
     public static let configSchema = Method<NoParams, ConfigSchemaShown>(name: "config.schema")
+    /** List jobs: none. */
+    public static let cronList = Method<CronListParams, CronPage>(name: "cron.list")
+    /** Say whether jobs run by the clock: they do not. */
+    public static let cronStatus = Method<NoParams, CronReport>(name: "cron.status")
     /** List devices and the requests that wait for an answer. */
     public static let devicePairList = Method<NoParams, DeviceList>(name: "device.pair.list")
     /** Let a device in with exactly the role and scopes it asks for. The caller needs every one of these scopes, and `operator.admin` for a node; a device cannot approve itself. */
@@ -5468,6 +7789,32 @@ public enum Methods {
     public static let deviceTokenRevoke = Method<TokenParams, TokenRevoked>(name: "device.token.revoke")
     /** Make a code that lets one new device in, once, without a further question. The caller needs every scope it gives, and `operator.admin` for a node. A repeat with the same key tells everything but the code. */
     public static let deviceSetupCode = Method<SetupCodeParams, SetupCodeMade>(name: "device.setup.code")
+    /** Ask a person whether a command may run, and answer when somebody decided or nobody did in time. With `twoPhase`, the answer in Frames comes twice: accepted, then the decision; in JSON-RPC it is the first of the two. */
+    public static let execApprovalRequest = Method<ExecApprovalRequestParams, ExecApprovalReply>(name: "exec.approval.request")
+    /** Wait for the decision of a question that was asked with `twoPhase`. */
+    public static let execApprovalWaitDecision = Method<ExecApprovalIdParams, ExecApprovalReply>(name: "exec.approval.waitDecision")
+    /** Answer a question. The first answer counts. */
+    public static let execApprovalResolve = Method<ExecApprovalResolveParams, ExecApprovalSettled>(name: "exec.approval.resolve")
+    /** Return one open question. */
+    public static let execApprovalGet = Method<ExecApprovalIdParams, ExecApprovalRow>(name: "exec.approval.get")
+    /** List open questions, newest first. */
+    public static let execApprovalList = Method<NoParams, [ExecApprovalRow]>(name: "exec.approval.list")
+    /** Return one question, open or answered lately, as newer clients show it. */
+    public static let approvalGet = Method<ApprovalGetParams, ApprovalFound>(name: "approval.get")
+    /** Answer a question, as newer clients do. */
+    public static let approvalResolve = Method<ApprovalResolveParams, ApprovalApplied>(name: "approval.resolve")
+    /** Return the file of older gateways that lists allowed commands: there is none, policy and `approvals.rules.list` take its place. */
+    public static let execApprovalsGet = Method<NoParams, ExecApprovalsFile>(name: "exec.approvals.get")
+    /** Return the last heartbeat: null, there was none. */
+    public static let lastHeartbeat = Method<NoParams, JSONValue>(name: "last-heartbeat")
+    /** Turn heartbeats off, which they are; on is refused. */
+    public static let setHeartbeats = Method<SetHeartbeatsParams, HeartbeatsSet>(name: "set-heartbeats")
+    /** Wake the default agent with a text: refused, there is no heartbeat to wake. */
+    public static let wake = Method<WakeParams, Done>(name: "wake")
+    /** Note something for the next heartbeat: refused, there is none. */
+    public static let systemEvent = Method<SystemEventParams, Done>(name: "system-event")
+    /** Return the newest lines of the gateway's log, or those after a cursor. Secrets are masked. A gateway in a terminal keeps no file and returns nothing. */
+    public static let logsTail = Method<LogsTailParams, LogLines>(name: "logs.tail")
     /** Search remembered facts, best first. */
     public static let memorySearch = Method<MemorySearchParams, MemoriesPage>(name: "memory.search")
     /** List remembered facts, newest first. */
@@ -5477,15 +7824,81 @@ public enum Methods {
     /** Forget facts for good. */
     public static let memoryForget = Method<MemoryForgetParams, MemoryForgotten>(name: "memory.forget")
     /** List the models of the catalogue. */
-    public static let modelsList = Method<NoParams, ModelsPage>(name: "models.list")
+    public static let modelsList = Method<ModelsListParams, ModelsPage>(name: "models.list")
     /** Say which model is used by default, and how the providers are doing. */
     public static let modelsStatus = Method<NoParams, ModelsReport>(name: "models.status")
+    /** List nodes, connected ones first, then by name; nodes that are away are among them. */
+    public static let nodeList = Method<NoParams, NodesPage>(name: "node.list")
+    /** Return one node. */
+    public static let nodeDescribe = Method<NodeParams, NodeShown>(name: "node.describe")
+    /** Give a node another name for people. */
+    public static let nodeRename = Method<NodeRenameParams, NodeRenamed>(name: "node.rename")
+    /** Ask a node to do something and wait for its answer. The request survives a lost connection and a restart until its deadline; the same key gets the same answer. What is private needs a lease (`node.lease.arm`) or the owner's list, and a program runs only if a person approved it. */
+    public static let nodeInvoke = Method<NodeInvokeParams, NodeInvoked>(name: "node.invoke")
+    /** Answer a request. A late answer, and one to a request that is not this node's, is ignored. */
+    public static let nodeInvokeResult = Method<NodeInvokeResultParams, NodeInvokeTaken>(name: "node.invoke.result")
+    /** Say that something happened on the node. */
+    public static let nodeEvent = Method<NodeEventParams, NodeEventTaken>(name: "node.event")
+    /** List what nodes offer beyond what was approved, and the nodes. */
+    public static let nodePairList = Method<NoParams, NodePairPage>(name: "node.pair.list")
+    /** Approve what a node offers. Needs `operator.admin` as soon as a program, a camera, a screen or the like is offered. */
+    public static let nodePairApprove = Method<NodePairParams, NodePairApproved>(name: "node.pair.approve")
+    /** Refuse what a node offers; what was approved before stays. */
+    public static let nodePairReject = Method<NodePairParams, NodePairRejected>(name: "node.pair.reject")
+    /** Say what the node's runner can do. */
+    public static let nodeRunnerInventoryUpdate = Method<RunnerInventoryParams, NodeParams>(name: "node.runnerInventory.update")
+    /** Say which skills the node has. None of them is used yet. */
+    public static let nodeSkillsUpdate = Method<NodeSkillsParams, NodeSkills>(name: "node.skills.update")
+    /** Say which tools plugins of the node bring. None of them is used yet. */
+    public static let nodePluginToolsUpdate = Method<NodePluginToolsParams, NodePluginTools>(name: "node.pluginTools.update")
+    /** The programs that skills want to find on a node; none yet. */
+    public static let skillsBins = Method<NoParams, Bins>(name: "skills.bins")
+    /** Give out what the node has not answered. */
+    public static let nodePendingPull = Method<NoParams, PendingActions>(name: "node.pending.pull")
+    /** Say that requests were seen. They wait for their answer all the same. */
+    public static let nodePendingAck = Method<PendingAckParams, PendingAcked>(name: "node.pending.ack")
+    /** List what is armed. */
+    public static let nodeLeaseList = Method<NoParams, LeasesPage>(name: "node.lease.list")
+    /** Let a group of private commands through for a while. It ends by itself, at the latest with the gateway. */
+    public static let nodeLeaseArm = Method<LeaseArmParams, LeaseShown>(name: "node.lease.arm")
+    /** End a lease, or all of a group, or all. */
+    public static let nodeLeaseEnd = Method<LeaseEndParams, LeasesPage>(name: "node.lease.end")
+    /** List questions of plugins: none, there are no plugins. */
+    public static let pluginApprovalList = Method<NoParams, [JSONValue]>(name: "plugin.approval.list")
+    /** List questions of agents that wait for words: none, an agent asks in the conversation. */
+    public static let questionList = Method<NoParams, QuestionsPage>(name: "question.list")
+    /** List suggested tasks: none. */
+    public static let taskSuggestionsList = Method<OfAgentParams, SuggestionsPage>(name: "taskSuggestions.list")
+    /** List background tasks: none. Runs are listed by `runs.list`. */
+    public static let tasksList = Method<TasksListParams, TasksPage>(name: "tasks.list")
+    /** List groups of sessions: none. */
+    public static let sessionsGroupsList = Method<NoParams, SessionGroups>(name: "sessions.groups.list")
+    /** List branches of a session: none, threads do not branch. */
+    public static let sessionsBranchesList = Method<OfSessionParams, SessionBranches>(name: "sessions.branches.list")
+    /** Return what the companion of a session said: nothing, there is none. */
+    public static let sessionsCompanionState = Method<OfSessionParams, CompanionState>(name: "sessions.companion.state")
+    /** Return the progress card of a session: none. */
+    public static let progressCardGet = Method<OfSessionParams, ProgressCard>(name: "progressCard.get")
+    /** Return what a person prefers: nothing is kept, surfaces keep it themselves. */
+    public static let usersPrefsGet = Method<UsersPrefsParams, UsersPrefs>(name: "users.prefs.get")
     /** List runs, newest first, or only those that are not over, oldest first. */
     public static let runsList = Method<RunsListParams, RunsPage>(name: "runs.list")
     /** Return a run's log, entry by entry. */
     public static let runsLog = Method<RunsLogParams, RunLog>(name: "runs.log")
     /** Explain a run: each step, what policy said about each call, what each model call cost. */
     public static let traceWhy = Method<TraceWhyParams, TraceExplained>(name: "trace.why")
+    /** Send this connection `sessions.changed` and `session.message` events from now on. With parameters of a list, the list comes with the answer. */
+    public static let sessionsSubscribe = Method<SessionsListParams, SessionsSubscribed>(name: "sessions.subscribe")
+    /** Send this connection no more of them. */
+    public static let sessionsUnsubscribe = Method<NoParams, SessionsSubscribed>(name: "sessions.unsubscribe")
+    /** Send this connection changes and messages of one session. */
+    public static let sessionsMessagesSubscribe = Method<MessagesSubscribeParams, MessagesSubscribed>(name: "sessions.messages.subscribe")
+    /** Send this connection no more of them. */
+    public static let sessionsMessagesUnsubscribe = Method<MessagesSubscribeParams, MessagesSubscribed>(name: "sessions.messages.unsubscribe")
+    /** Return the newest words of several sessions. */
+    public static let sessionsPreview = Method<SessionsPreviewParams, SessionsPreviewed>(name: "sessions.preview")
+    /** Say that a session is not compacted by hand: runs do so themselves when the context is full. */
+    public static let sessionsCompact = Method<SessionsCompactParams, SessionCompacted>(name: "sessions.compact")
     /** List sessions, last used first. */
     public static let sessionsList = Method<SessionsListParams, SessionsPage>(name: "sessions.list")
     /** Make a session, with a thread of its own or at an existing one. */
@@ -5494,9 +7907,9 @@ public enum Methods {
     public static let sessionsResolve = Method<SessionsResolveParams, SessionKeyFound>(name: "sessions.resolve")
     /** Describe one session. */
     public static let sessionsDescribe = Method<SessionKeyParams, SessionDescription>(name: "sessions.describe")
-    /** Change a session's label, model or expiry; null clears. */
+    /** Change a session's label, model or expiry; null clears. Settings of other gateways may be cleared, which changes nothing, and are refused otherwise. */
     public static let sessionsPatch = Method<SessionsPatchParams, SessionEntry>(name: "sessions.patch")
-    /** Point a session at a new, empty thread; the old thread stays. */
+    /** Point a session at a new, empty thread; the old thread stays. A session that never was begins. */
     public static let sessionsReset = Method<SessionsResetParams, SessionEntry>(name: "sessions.reset")
     /** Remove a session; its thread stays unless `deleteTranscript` is set. */
     public static let sessionsDelete = Method<SessionsDeleteParams, SessionDeleted>(name: "sessions.delete")
@@ -5536,6 +7949,10 @@ public enum Methods {
     public static let toolsShow = Method<ToolsShowParams, ToolShown>(name: "tools.show")
     /** Run one tool call without a model, under the agent's policy like any other call. Wait with `agent.wait`. */
     public static let toolsCall = Method<ToolsCallParams, ToolCalled>(name: "tools.call")
+    /** Return what providers say about their quotas: nothing, none is asked. */
+    public static let usageStatus = Method<NoParams, UsageReport>(name: "usage.status")
+    /** Return tokens and cost per local day, from the ledger. */
+    public static let usageCost = Method<UsageCostParams, UsageCosts>(name: "usage.cost")
     /** List the workers and what they have. */
     public static let workersList = Method<NoParams, WorkersPage>(name: "workers.list")
 
@@ -5558,14 +7975,26 @@ public enum Methods {
         budgetUsage,
         budgetLimitsGet,
         budgetLimitsSet,
+        agentIdentityGet,
+        toolsCatalog,
+        skillsStatus,
+        commandsList,
+        talkConfig,
+        voicewakeGet,
+        channelsStatus,
+        send,
+        poll,
         chatSend,
         chatHistory,
+        chatStartup,
         chatAbort,
         configGet,
         configSet,
         configUnset,
         configExplain,
         configSchema,
+        cronList,
+        cronStatus,
         devicePairList,
         devicePairApprove,
         devicePairReject,
@@ -5574,15 +8003,61 @@ public enum Methods {
         deviceTokenRotate,
         deviceTokenRevoke,
         deviceSetupCode,
+        execApprovalRequest,
+        execApprovalWaitDecision,
+        execApprovalResolve,
+        execApprovalGet,
+        execApprovalList,
+        approvalGet,
+        approvalResolve,
+        execApprovalsGet,
+        lastHeartbeat,
+        setHeartbeats,
+        wake,
+        systemEvent,
+        logsTail,
         memorySearch,
         memoryList,
         memoryAdd,
         memoryForget,
         modelsList,
         modelsStatus,
+        nodeList,
+        nodeDescribe,
+        nodeRename,
+        nodeInvoke,
+        nodeInvokeResult,
+        nodeEvent,
+        nodePairList,
+        nodePairApprove,
+        nodePairReject,
+        nodeRunnerInventoryUpdate,
+        nodeSkillsUpdate,
+        nodePluginToolsUpdate,
+        skillsBins,
+        nodePendingPull,
+        nodePendingAck,
+        nodeLeaseList,
+        nodeLeaseArm,
+        nodeLeaseEnd,
+        pluginApprovalList,
+        questionList,
+        taskSuggestionsList,
+        tasksList,
+        sessionsGroupsList,
+        sessionsBranchesList,
+        sessionsCompanionState,
+        progressCardGet,
+        usersPrefsGet,
         runsList,
         runsLog,
         traceWhy,
+        sessionsSubscribe,
+        sessionsUnsubscribe,
+        sessionsMessagesSubscribe,
+        sessionsMessagesUnsubscribe,
+        sessionsPreview,
+        sessionsCompact,
         sessionsList,
         sessionsCreate,
         sessionsResolve,
@@ -5608,6 +8083,8 @@ public enum Methods {
         toolsList,
         toolsShow,
         toolsCall,
+        usageStatus,
+        usageCost,
         workersList,
     ]
 }
@@ -5618,22 +8095,49 @@ public enum Events {
     public static let connectChallenge = Event<Challenge>(name: "connect.challenge")
     /** The gateway lives. Two intervals of silence mean that the connection is dead. */
     public static let tick = Event<TickEvent>(name: "tick")
-    /** A fresh health report, about once a minute. */
+    /** A health report that is newer than the last one. */
     public static let health = Event<HealthReport>(name: "health")
+    /** Everybody who is connected, after somebody came or left. */
+    public static let presence = Event<PresenceEvent>(name: "presence")
     /** The gateway stops; the socket is closed after it. */
     public static let shutdown = Event<ShutdownEvent>(name: "shutdown")
+    /** A node is asked to do something; it answers with `node.invoke.result`. */
+    public static let nodeInvokeRequest = Event<NodeInvokeAsked>(name: "node.invoke.request")
+    /** A node offers more than was approved. */
+    public static let nodePairRequested = Event<PendingSurface>(name: "node.pair.requested")
+    /** What a node offers was approved or refused; the node hears it, too. */
+    public static let nodePairResolved = Event<NodePairDecision>(name: "node.pair.resolved")
+    /** A person is asked whether a call may run. */
+    public static let execApprovalRequested = Event<ExecApprovalRow>(name: "exec.approval.requested")
+    /** Such a question was answered, by a person or by time. */
+    public static let execApprovalResolved = Event<ExecApprovalResolvedEvent>(name: "exec.approval.resolved")
+    /** A setting was changed. */
+    public static let configChanged = Event<ConfigChangedEvent>(name: "config.changed")
     /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
     public static let agent = Event<AgentEvent>(name: "agent")
     /** The reply as a chat surface shows it: pieces while it grows, then the whole. */
     public static let chat = Event<ChatEvent>(name: "chat")
+    /** A session was made, changed or removed, or its run began or ended. */
+    public static let sessionsChanged = Event<SessionsChangedEvent>(name: "sessions.changed")
+    /** A message was added to a session. */
+    public static let sessionMessage = Event<SessionMessageEvent>(name: "session.message")
 
     public static let all: [any AnyEvent] = [
         connectChallenge,
         tick,
         health,
+        presence,
         shutdown,
+        nodeInvokeRequest,
+        nodePairRequested,
+        nodePairResolved,
+        execApprovalRequested,
+        execApprovalResolved,
+        configChanged,
         agent,
         chat,
+        sessionsChanged,
+        sessionMessage,
     ]
 }
 

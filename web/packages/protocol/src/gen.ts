@@ -8,8 +8,11 @@ export const PROTOCOLS = [3, 4] as const;
 /** Codes of what can go wrong. */
 export type Code = "UNPARSABLE" | "INVALID_REQUEST" | "UNKNOWN_METHOD" | "INVALID_PARAMS" | "INTERNAL" | "NOT_FOUND" | "UNAUTHORIZED" | "FORBIDDEN" | "NOT_PAIRED" | "CONFLICT" | "IDEMPOTENCY_MISMATCH" | "RATE_LIMITED" | "BUDGET_SPENT" | "TOO_LARGE" | "EXPIRED" | "AGENT_TIMEOUT" | "UNAVAILABLE";
 
+/** The first of two answers. */
+export type Accepted = "accepted";
+
 /** What kind of effect a call has, for approval rules (`subsystems/approvals.md`, AP-5). */
-export type ActionClass = "talk" | "read" | "remember" | "write" | "write_outside" | "delete" | "exec_sandbox" | "net_read";
+export type ActionClass = "talk" | "read" | "remember" | "write" | "write_outside" | "delete" | "exec_sandbox" | "net_read" | "device";
 
 /** Result of `agents.delete`. */
 export interface AgentDeleted {
@@ -23,6 +26,8 @@ export interface AgentEvent {
   runId: string;
   /** Its session. */
   sessionKey?: string;
+  /** Its agent. */
+  agentId?: string;
   /** What kind of step: `lifecycle`, `assistant`, `thinking`, `tool`, `compaction`. Newer gateways have more. */
   stream: string;
   /** The step; its members depend on `stream`. */
@@ -40,6 +45,24 @@ export type AgentId = string;
 export interface AgentIdParams {
   /** Name. */
   agentId: AgentId;
+}
+
+/** Result of `agent.identity.get`. */
+export interface AgentIdentity {
+  /** Name in keys. */
+  agentId: string;
+  /** Name for people. */
+  name: string;
+  /** A letter or sign that stands for a picture. */
+  avatar: string;
+}
+
+/** Parameters of `agent.identity.get`. */
+export interface AgentIdentityParams {
+  /** Which agent; must agree with the key when both are given. */
+  agentId?: string;
+  /** The agent of this session. */
+  sessionKey?: string;
 }
 
 /** About a run. */
@@ -373,6 +396,28 @@ export interface Approval {
   choice?: Choice;
 }
 
+/** Result of `approval.resolve`. */
+export interface ApprovalApplied {
+  /** Whether this answer counted. */
+  applied: boolean;
+  /** The question. */
+  approval: ApprovalView;
+}
+
+/** Result of `approval.get`. */
+export interface ApprovalFound {
+  /** The question. */
+  approval: ApprovalView;
+}
+
+/** Parameters of `approval.get`. */
+export interface ApprovalGetParams {
+  /** Name of the question. */
+  id: string;
+  /** `exec`. */
+  kind?: string;
+}
+
 export type ApprovalId = string;
 
 /** Which question. */
@@ -384,6 +429,38 @@ export interface ApprovalIdParams {
 /** When to ask. */
 export type ApprovalPolicy = "block" | "ask_always" | "ask_new_tools" | "ask_destructive" | "auto";
 
+/** What a person reads. */
+export interface ApprovalPresentation {
+  /** `exec`. */
+  kind: string;
+  /** The whole text. */
+  commandText: string;
+  /** A part of it; none, the whole text counts. */
+  commandPreview: string | null;
+  /** Why it asks. */
+  warningText: string | null;
+  /** `gateway` or `node`. */
+  host: string | null;
+  /** On which node. */
+  nodeId: string | null;
+  /** For which agent. */
+  agentId: string | null;
+  /** Answers that can be given. */
+  allowedDecisions: string[];
+}
+
+/** Parameters of `approval.resolve`. */
+export interface ApprovalResolveParams {
+  /** Name of the question. */
+  id: string;
+  /** `allow-once`, `allow-always` or `deny`. */
+  decision: string;
+  /** `exec`. */
+  kind?: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
 /** One question in full. */
 export interface ApprovalShown {
   /** The question. */
@@ -392,6 +469,24 @@ export interface ApprovalShown {
 
 /** Where a question stands. */
 export type ApprovalState = "open" | "allowed" | "denied" | "expired" | "cancelled";
+
+/** A question as newer clients show it. */
+export interface ApprovalView {
+  /** Name of the question. */
+  id: string;
+  /** `pending`, `allowed`, `denied`, `expired`, `cancelled`. */
+  status: string;
+  /** What a person reads. */
+  presentation: ApprovalPresentation;
+  /** When it was asked. */
+  createdAtMs: Timestamp;
+  /** When silence becomes no. */
+  expiresAtMs: Timestamp;
+  /** The answer. */
+  decision?: ExecDecision;
+  /** Who answered. */
+  resolvedBy?: string;
+}
 
 /** Parameters of `approvals.list` and `approvals.history`. */
 export interface ApprovalsListParams {
@@ -448,6 +543,12 @@ export interface AuditRow {
   detail: unknown;
   /** Hash over the record and the hash before. */
   hash: string;
+}
+
+/** Result of `skills.bins`. */
+export interface Bins {
+  /** Names of programs. */
+  bins: string[];
 }
 
 /** How full a window is. */
@@ -540,12 +641,56 @@ export interface BudgetWindow {
 
 export type CallId = string;
 
+/** A tool in a catalogue. */
+export interface CatalogueTool {
+  /** Its name. */
+  id: string;
+  /** Its name for people. */
+  label: string;
+  /** What it does. */
+  description: string;
+  /** `core`. */
+  source: string;
+  /** Profiles that have it. */
+  defaultProfiles: string[];
+}
+
 /** Payload of `connect.challenge`, the first frame on every socket. */
 export interface Challenge {
   /** Fresh for this socket. */
   nonce: string;
   /** Now. */
   ts: Timestamp;
+}
+
+/** Result of `channels.status`. */
+export interface ChannelsReport {
+  /** Now. */
+  ts: Timestamp;
+  /** Their order. */
+  channelOrder: string[];
+  /** Their names. */
+  channelLabels: { [name: string]: string };
+  /** Their names in full. */
+  channelDetailLabels: { [name: string]: string };
+  /** Their pictures. */
+  channelSystemImages: { [name: string]: string };
+  /** More about them. */
+  channelMeta: unknown[];
+  /** How they are doing. */
+  channels: { [name: string]: unknown };
+  /** Their accounts. */
+  channelAccounts: { [name: string]: unknown[] };
+  /** Which account is used unless one is named. */
+  channelDefaultAccountId: { [name: string]: string };
+}
+
+/** Parameters of `channels.status`. */
+export interface ChannelsStatusParams {
+  /** Whether to ask the networks; there are none. */
+  probe?: boolean;
+  /** How long that may take. */
+  timeoutMs?: number;
 }
 
 /** Parameters of `chat.abort`. */
@@ -576,6 +721,8 @@ export interface ChatEvent {
   runId: string;
   /** Its session. */
   sessionKey: string;
+  /** Its agent. */
+  agentId?: string;
   /** Number of the `agent` event before it. */
   seq: number;
   /** How far the reply is. */
@@ -604,6 +751,10 @@ export interface ChatHistoryPage {
   messages: WireMessage[];
   /** Whether there are older ones. */
   hasMore: boolean;
+  /** `on`: steps with tools are always told. */
+  verboseLevel: string;
+  /** The session, when there is one. */
+  sessionInfo?: SessionRow;
 }
 
 /** Parameters of `chat.history`. */
@@ -612,6 +763,18 @@ export interface ChatHistoryParams {
   sessionKey: string;
   /** At most this many messages; 1 to 1,000, by default 200. */
   limit?: number;
+  /** Skip this many of the newest messages. */
+  offset?: number;
+  /** Must be the agent named in the key. */
+  agentId?: string;
+  /** Accepted for newer clients: there are no deltas, the answer is always whole. */
+  cursor?: string;
+  /** Accepted for newer clients: messages of these runs are among the newest anyway. */
+  inputRunIds?: string[];
+  /** Accepted for newer clients: the page is the newest one. */
+  messageId?: string;
+  /** Accepted for newer clients: texts are whole. */
+  maxChars?: number;
   /** Only messages before this position of the thread. */
   before?: number;
   /** Also messages that are hidden behind a summary. */
@@ -667,6 +830,26 @@ export interface ChatSent {
   aborted?: boolean;
   /** For `/stop`: what was cancelled. */
   runIds?: string[];
+}
+
+/** Result of `chat.startup`. */
+export interface ChatStartupPage {
+  /** The key as it was asked for. */
+  sessionKey: string;
+  /** The session's identifier; none while nothing was ever said. */
+  sessionId?: SessionId;
+  /** The thread it looks at. */
+  threadId?: ThreadId;
+  /** The messages, oldest first. */
+  messages: WireMessage[];
+  /** Whether there are older ones. */
+  hasMore: boolean;
+  /** `on`: steps with tools are always told. */
+  verboseLevel: string;
+  /** The session, when there is one. */
+  sessionInfo?: SessionRow;
+  /** As in `agents.list`. */
+  agentsList: AgentsPage;
 }
 
 /** How far a reply is. */
@@ -732,12 +915,64 @@ export type ClientKey = string;
 /** What a client is. */
 export type ClientMode = "cli" | "ui" | "webchat" | "backend" | "node" | "probe" | "test" | "worker";
 
+/** A slash command. */
+export interface CommandRow {
+  /** Its name, without the slash. */
+  name: string;
+  /** How it is written. */
+  textAliases: string[];
+  /** What it does. */
+  description: string;
+  /** `session`. */
+  category: string;
+  /** `native`. */
+  source: string;
+  /** `text`. */
+  scope: string;
+  /** Whether it takes arguments. */
+  acceptsArgs: boolean;
+}
+
+/** Parameters of `commands.list`. */
+export interface CommandsListParams {
+  /** For which agent; all have the same. */
+  agentId?: string;
+  /** `text`, `native` or `both`; commands of the gateway are text. */
+  scope?: string;
+  /** Accepted for newer clients; no command takes arguments. */
+  includeArgs?: boolean;
+  /** Accepted for newer clients. */
+  provider?: string;
+}
+
+/** Result of `commands.list`. */
+export interface CommandsPage {
+  /** The commands. */
+  commands: CommandRow[];
+}
+
+/** Result of `sessions.companion.state`. */
+export interface CompanionState {
+  /** Always empty. */
+  exchanges: unknown[];
+}
+
 /** Result of `config.set` and `config.unset`. */
 export interface ConfigChanged {
   /** Keys that changed. */
   keys: string[];
   /** Keys that count only after a restart. */
   needsRestart: string[];
+  /** Hash of the file now. */
+  hash: string;
+}
+
+/** Payload of `config.changed`. */
+export interface ConfigChangedEvent {
+  /** When. */
+  ts: Timestamp;
+  /** Which settings. */
+  keys: string[];
   /** Hash of the file now. */
   hash: string;
 }
@@ -778,6 +1013,10 @@ export interface ConfigGetParams {
 export interface ConfigSchemaShown {
   /** JSON Schema. */
   schema: unknown;
+  /** Hints for forms, by dotted key; empty, the schema has the words. */
+  uiHints: { [name: string]: unknown };
+  /** When this answer was made. */
+  generatedAt: Timestamp;
   /** Version of this program. */
   version: string;
 }
@@ -798,6 +1037,12 @@ export interface ConfigSetParams {
 export interface ConfigShown {
   /** Path of the file. */
   path: string;
+  /** Whether the file is there; without one, defaults are in force. */
+  exists: boolean;
+  /** The whole tree as JSON text: the file itself is TOML. Only without `key`. */
+  raw?: string;
+  /** The whole tree. Only without `key`. */
+  parsed?: unknown;
   /** Whether the settings in force are valid; always true, others never come into force. */
   valid: boolean;
   /** Hash of the file, for `baseHash`. */
@@ -864,6 +1109,8 @@ export interface ConnectParams {
   computerUse?: unknown;
   /** Accepted for newer clients. */
   workerRuns?: unknown;
+  /** Accepted for newer clients. */
+  modelCatalog?: unknown;
 }
 
 /** One piece of a message. */
@@ -907,6 +1154,60 @@ export interface CostPriced {
 /** The catalogue has no price for this model. */
 export interface CostUnpriced {
   type: "unpriced";
+}
+
+/** Parameters of `cron.list`. */
+export interface CronListParams {
+  /** Whether jobs that are off are listed, too. */
+  includeDisabled?: boolean;
+  /** At most this many; 1 to 1,000, by default 50. */
+  limit?: number;
+  /** Skip this many. */
+  offset?: number;
+  /** Only those of this agent. */
+  agentId?: string;
+  /** `all`, `enabled` or `disabled`. */
+  enabled?: string;
+  /** Only those whose name contains this. */
+  query?: string;
+  /** Order. */
+  sortBy?: string;
+  /** `asc` or `desc`. */
+  sortDir?: string;
+  /** Accepted for newer clients. */
+  compact?: boolean;
+  /** Accepted for newer clients. */
+  includeDeliveryPreviews?: boolean;
+}
+
+/** Result of `cron.list`. */
+export interface CronPage {
+  /** Always empty. */
+  jobs: unknown[];
+  /** Changes when a job does. */
+  snapshotRevision: string;
+  /** How many there are. */
+  total: number;
+  /** As it was asked for. */
+  offset: number;
+  /** As it was asked for, within bounds. */
+  limit: number;
+  /** Whether there are more. */
+  hasMore: boolean;
+  /** Where the next page begins. */
+  nextOffset: number | null;
+}
+
+/** Result of `cron.status`. */
+export interface CronReport {
+  /** Always false. */
+  enabled: boolean;
+  /** Where jobs are kept: a name, not a path. */
+  storePath: string;
+  /** How many there are. */
+  jobs: number;
+  /** When the next one is due. */
+  nextWakeAtMs: Timestamp | null;
 }
 
 /** An answer. */
@@ -972,6 +1273,12 @@ export interface DeviceRenamed {
   displayName: string;
 }
 
+/** It was done. */
+export interface Done {
+  /** Always true. */
+  ok: boolean;
+}
+
 /** What happens if a call runs twice. */
 export type Effect = "reads" | "idempotent" | "once";
 
@@ -1012,6 +1319,143 @@ export interface EventsSubscribed {
   /** Events after this one will be sent. */
   cursor: number;
 }
+
+/** Parameters of `exec.approval.waitDecision` and `exec.approval.get`. */
+export interface ExecApprovalIdParams {
+  /** Name of the question. */
+  id: string;
+  /** How long to wait; until the question lapses by default. */
+  timeoutMs?: number;
+}
+
+/** Result of `exec.approval.request` and `exec.approval.waitDecision`. */
+export interface ExecApprovalReply {
+  /** Name of the question. */
+  id: string;
+  /** Only in the first of two answers. */
+  status?: Accepted;
+  /** The answer; null when nobody gave one. */
+  decision: ExecDecision | null;
+  /** When it was asked. */
+  createdAtMs: Timestamp;
+  /** When silence becomes no. */
+  expiresAtMs: Timestamp;
+}
+
+/** Parameters of `exec.approval.request`. */
+export interface ExecApprovalRequestParams {
+  /** Name of the question; made up when absent. */
+  id?: string;
+  /** The command line that a person reads. */
+  command: string;
+  /** The command, word by word. */
+  commandArgv?: string[];
+  /** What exactly will run. */
+  systemRunPlan?: unknown;
+  /** The same, as other releases call it. */
+  systemRunPlanV2?: unknown;
+  /** Names of environment variables that will be set. */
+  env?: unknown;
+  /** Folder. */
+  cwd?: string;
+  /** `node` or `gateway`. */
+  host?: string;
+  /** On which node. */
+  nodeId?: string;
+  /** What the client knows of the rules there. */
+  security?: string;
+  /** When it asks. */
+  ask?: string;
+  /** A warning for people. */
+  warningText?: string;
+  /** For which agent. */
+  agentId?: string;
+  /** The program that was found. */
+  resolvedPath?: string;
+  /** In which session. */
+  sessionKey?: string;
+  /** From which network the wish came. */
+  turnSourceChannel?: string;
+  /** From whom. */
+  turnSourceTo?: string;
+  /** Over which account. */
+  turnSourceAccountId?: string;
+  /** In which thread there. */
+  turnSourceThreadId?: unknown;
+  /** How long it may wait, 1 to 600,000; 120,000 by default. */
+  timeoutMs?: number;
+  /** Whether to answer at once and again with the decision. */
+  twoPhase?: boolean;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Parameters of `exec.approval.resolve`. */
+export interface ExecApprovalResolveParams {
+  /** Name of the question. */
+  id: string;
+  /** `allow-once`, `allow-always` or `deny`. */
+  decision: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Payload of `exec.approval.resolved`. */
+export interface ExecApprovalResolvedEvent {
+  /** Name of the question. */
+  id: string;
+  /** `allow-once`, `allow-always` or `deny`. */
+  decision: string;
+  /** Who answered. */
+  resolvedBy: string;
+  /** When. */
+  ts: Timestamp;
+  /** What was asked, for questions of clients. */
+  request?: unknown;
+}
+
+/** An open question. */
+export interface ExecApprovalRow {
+  /** Name of the question. */
+  id: string;
+  /** What is asked: command, folder, host, agent, session. */
+  request: unknown;
+  /** When it was asked. */
+  createdAtMs: Timestamp;
+  /** When silence becomes no. */
+  expiresAtMs: Timestamp;
+}
+
+/** Result of `exec.approval.resolve`. */
+export interface ExecApprovalSettled {
+  /** Always true. */
+  ok: boolean;
+}
+
+/** Result of `exec.approvals.get`. */
+export interface ExecApprovalsFile {
+  /** Always empty. */
+  path: string;
+  /** Always false. */
+  exists: boolean;
+  /** Always empty. */
+  hash: string;
+  /** The empty file. */
+  file: ExecApprovalsRules;
+}
+
+/** The rules of such a file. */
+export interface ExecApprovalsRules {
+  /** 1. */
+  version: number;
+  /** Always empty. */
+  defaults: { [name: string]: unknown };
+  /** Always empty. */
+  agents: { [name: string]: unknown };
+}
+
+/** An answer. */
+export type ExecDecision = "allow-once" | "allow-always" | "deny";
 
 /** How a thread is written down. */
 export type ExportFormat = "markdown" | "jsonl";
@@ -1105,6 +1549,9 @@ export type GrantEffect = "allow" | "deny";
 
 export type GrantId = string;
 
+/** A kind of command that captures or changes something private. */
+export type Group = "camera" | "screen" | "location" | "writes" | "messages" | "private";
+
 /** An agent in a health report. */
 export interface HealthAgent {
   /** Name in keys. */
@@ -1173,6 +1620,14 @@ export interface Heartbeat {
   target: string;
   /** Longest answer that counts as silence. */
   ackMaxChars: number;
+}
+
+/** Result of `set-heartbeats`. */
+export interface HeartbeatsSet {
+  /** Always true. */
+  ok: boolean;
+  /** Whether agents wake by themselves now. */
+  enabled: boolean;
 }
 
 /** What the client may do. */
@@ -1277,10 +1732,64 @@ export interface HelloSnapshot {
   authMode?: string;
 }
 
+export type InvokeId = string;
+
 /** No parameters but the key that makes a repeat harmless. */
 export interface KeyOnly {
   /** Makes a repeat harmless. */
   idempotencyKey?: ClientKey;
+}
+
+/** Parameters of `node.lease.arm`. */
+export interface LeaseArmParams {
+  /** What to let through. */
+  group: Group;
+  /** On which node; all if it is left out. */
+  nodeId?: string;
+  /** For how long, 10 s to 4 h; by default 10 min. */
+  durationMs?: number;
+  /** How often, 1 to 100; as often as wanted if it is left out. */
+  uses?: number;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Parameters of `node.lease.end`. */
+export interface LeaseEndParams {
+  /** This one. */
+  leaseId?: LeaseId;
+  /** All of this group. */
+  group?: Group;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+export type LeaseId = string;
+
+/** A lease. */
+export interface LeaseShown {
+  /** Its name. */
+  leaseId: LeaseId;
+  /** What it lets through. */
+  group: Group;
+  /** On which node; all if it is left out. */
+  nodeId?: DeviceId;
+  /** Surface and principal. */
+  grantedBy: string;
+  /** Since when. */
+  at: Timestamp;
+  /** Until when. */
+  expiresAt: Timestamp;
+  /** How long it still lasts. */
+  expiresInMs: number;
+  /** How often it may still be used. */
+  usesLeft?: number;
+}
+
+/** What is armed. */
+export interface LeasesPage {
+  /** The leases, first to end first. */
+  leases: LeaseShown[];
 }
 
 /** Parameters of `budget.limits.get`. */
@@ -1341,6 +1850,32 @@ export interface LogEntry {
   at: Timestamp;
   /** The fact, with its kind in `type`. */
   entry: unknown;
+}
+
+/** Result of `logs.tail`. */
+export interface LogLines {
+  /** Name of the file, without its folder; empty when there is none. */
+  file: string;
+  /** Where to go on. */
+  cursor: number;
+  /** Bytes of the file. */
+  size: number;
+  /** The lines, oldest first. */
+  lines: string[];
+  /** Whether older lines were left out. */
+  truncated: boolean;
+  /** Whether the file was begun anew since the cursor. */
+  reset: boolean;
+}
+
+/** Parameters of `logs.tail`. */
+export interface LogsTailParams {
+  /** Only what was written after this place; it comes from the last answer. */
+  cursor?: number;
+  /** At most this many lines; 1 to 5,000, by default 500. */
+  limit?: number;
+  /** At most this many bytes; 1 to 1,000,000, by default 250,000. */
+  maxBytes?: number;
 }
 
 /** Facts. */
@@ -1464,6 +1999,24 @@ export interface MemoryStored {
 
 export type MessageId = string;
 
+/** Parameters of `sessions.messages.subscribe` and `sessions.messages.unsubscribe`. */
+export interface MessagesSubscribeParams {
+  /** The key, long or short. */
+  key: string;
+  /** Must be the agent named in the key. */
+  agentId?: string;
+  /** Accepted for newer clients: questions reach whoever may answer them, subscribed or not. */
+  includeApprovals?: boolean;
+}
+
+/** Result of `sessions.messages.subscribe` and `sessions.messages.unsubscribe`. */
+export interface MessagesSubscribed {
+  /** Whether events will be sent. */
+  subscribed: boolean;
+  /** The full key. */
+  key: string;
+}
+
 /** Millionths of a US dollar. */
 export type Micros = number;
 
@@ -1481,6 +2034,18 @@ export interface ModelRow {
   price?: Price;
   /** Whether a credential for its provider is at hand. */
   available: boolean;
+}
+
+/** Parameters of `models.list`. */
+export interface ModelsListParams {
+  /** Accepted for newer clients; the list is the same for all of them. */
+  agentId?: string;
+  /** Accepted for newer clients; the list is the same for all of them. */
+  sessionKey?: string;
+  /** `configured`: only those with a credential at hand. */
+  view?: string;
+  /** Only those of this provider. */
+  provider?: string;
 }
 
 /** Result of `models.list`. */
@@ -1501,6 +2066,304 @@ export interface ModelsReport {
 
 /** No parameters. */
 export interface NoParams {
+}
+
+/** Parameters of `node.event`. */
+export interface NodeEventParams {
+  /** What happened. */
+  event: string;
+  /** More. */
+  payload?: unknown;
+  /** The same as text. */
+  payloadJSON?: string;
+}
+
+/** Result of `node.event`. */
+export interface NodeEventTaken {
+  /** Always true. */
+  ok: boolean;
+  /** What happened. */
+  event: string;
+  /** Whether anything was done with it. */
+  handled: boolean;
+  /** Why not. */
+  reason?: string;
+}
+
+/** Payload of `node.invoke.request`. */
+export interface NodeInvokeAsked {
+  /** The request. */
+  id: InvokeId;
+  /** The node itself. */
+  nodeId: DeviceId;
+  /** What it should do. */
+  command: string;
+  /** With what, as JSON text; null when there is nothing to say. */
+  paramsJSON: string | null;
+  /** How long an answer still counts. */
+  timeoutMs: number;
+  /** The same key is the same request. */
+  idempotencyKey: string;
+}
+
+/** Parameters of `node.invoke`. */
+export interface NodeInvokeParams {
+  /** The node. */
+  nodeId: string;
+  /** What it should do. */
+  command: string;
+  /** With what; an object. */
+  params?: unknown;
+  /** How long to wait, 1 s to 35 min; by default 30 s. */
+  timeoutMs?: number;
+  /** Whether to wait for a node that is away, until the deadline. */
+  queue?: boolean;
+  /** The same key is the same request. */
+  idempotencyKey: ClientKey;
+}
+
+/** Parameters of `node.invoke.result`. */
+export interface NodeInvokeResultParams {
+  /** The request. */
+  id: string;
+  /** The node itself. */
+  nodeId: string;
+  /** Whether it worked. */
+  ok: boolean;
+  /** What came of it. */
+  payload?: unknown;
+  /** The same as text; counts if both are there. */
+  payloadJSON?: string;
+  /** Why it did not. */
+  error?: NodeSaid;
+}
+
+/** Result of `node.invoke.result`. */
+export interface NodeInvokeTaken {
+  /** Always true. */
+  ok: boolean;
+  /** Whether nobody waited for it any more. */
+  ignored?: boolean;
+}
+
+/** Result of `node.invoke`. */
+export interface NodeInvoked {
+  /** Always true. */
+  ok: boolean;
+  /** The node. */
+  nodeId: DeviceId;
+  /** What it did. */
+  command: string;
+  /** What came of it. */
+  payload: unknown;
+  /** The same as the node wrote it. */
+  payloadJSON: string | null;
+}
+
+/** Result of `node.pair.approve`. */
+export interface NodePairApproved {
+  /** The request. */
+  requestId: string;
+  /** The node as it is now. */
+  node: NodeRow;
+}
+
+/** Payload of `node.pair.resolved`. */
+export interface NodePairDecision {
+  /** The request. */
+  requestId: string;
+  /** The node. */
+  nodeId: DeviceId;
+  /** `approved` or `rejected`. */
+  decision: string;
+  /** When. */
+  ts: Timestamp;
+}
+
+/** Result of `node.pair.list`. */
+export interface NodePairPage {
+  /** What nodes offer beyond what was approved. */
+  pending: PendingSurface[];
+  /** The nodes. */
+  paired: NodeRow[];
+}
+
+/** Which request. */
+export interface NodePairParams {
+  /** Its name. */
+  requestId: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Result of `node.pair.reject`. */
+export interface NodePairRejected {
+  /** The request. */
+  requestId: string;
+  /** The node. */
+  nodeId: DeviceId;
+}
+
+/** Which node. */
+export interface NodeParams {
+  /** The device; also the node's id. Operators may write its beginning or its name. */
+  nodeId: string;
+}
+
+/** Result of `node.pluginTools.update`. */
+export interface NodePluginTools {
+  /** The node. */
+  nodeId: DeviceId;
+  /** Tools that are used. */
+  tools: unknown[];
+}
+
+/** Parameters of `node.pluginTools.update`. */
+export interface NodePluginToolsParams {
+  /** The tools. */
+  tools: unknown[];
+}
+
+/** Parameters of `node.rename`. */
+export interface NodeRenameParams {
+  /** The node. */
+  nodeId: string;
+  /** Its new name. */
+  displayName: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Result of `node.rename`. */
+export interface NodeRenamed {
+  /** The node. */
+  nodeId: DeviceId;
+  /** Its name. */
+  displayName: string;
+}
+
+/** A node. */
+export interface NodeRow {
+  /** The device; also the node's id. */
+  nodeId: DeviceId;
+  /** Name for people. */
+  displayName?: string;
+  /** As it was approved. */
+  platform?: string;
+  /** The program's version, while it is connected. */
+  version?: string;
+  /** Kind of device. */
+  deviceFamily?: string;
+  /** Model of the device. */
+  modelIdentifier?: string;
+  /** Where it comes from. */
+  remoteIp?: string;
+  /** Families, sorted; only approved ones. */
+  caps: string[];
+  /** Commands, sorted; only those that were approved and that it offers now. */
+  commands: string[];
+  /** What it offers beyond that, and nobody has approved. */
+  unapproved?: string[];
+  /** Its PATH. */
+  pathEnv?: string;
+  /** What its system allows it. */
+  permissions?: { [name: string]: boolean };
+  /** Since when it is connected. */
+  connectedAtMs?: Timestamp;
+  /** When it was last seen. */
+  lastSeenAtMs?: Timestamp;
+  /** What it last said of its load. */
+  hostStats?: unknown;
+  /** Whether it was let in. */
+  paired: boolean;
+  /** Whether it is connected. */
+  connected: boolean;
+}
+
+/** A node's fault. */
+export interface NodeSaid {
+  /** Its word. */
+  code?: string;
+  /** What it said. */
+  message?: string;
+}
+
+/** Result of `node.describe`. */
+export interface NodeShown {
+  /** Now. */
+  ts: Timestamp;
+  /** The device; also the node's id. */
+  nodeId: DeviceId;
+  /** Name for people. */
+  displayName?: string;
+  /** As it was approved. */
+  platform?: string;
+  /** The program's version, while it is connected. */
+  version?: string;
+  /** Kind of device. */
+  deviceFamily?: string;
+  /** Model of the device. */
+  modelIdentifier?: string;
+  /** Where it comes from. */
+  remoteIp?: string;
+  /** Families, sorted; only approved ones. */
+  caps: string[];
+  /** Commands, sorted; only those that were approved and that it offers now. */
+  commands: string[];
+  /** What it offers beyond that, and nobody has approved. */
+  unapproved?: string[];
+  /** Its PATH. */
+  pathEnv?: string;
+  /** What its system allows it. */
+  permissions?: { [name: string]: boolean };
+  /** Since when it is connected. */
+  connectedAtMs?: Timestamp;
+  /** When it was last seen. */
+  lastSeenAtMs?: Timestamp;
+  /** What it last said of its load. */
+  hostStats?: unknown;
+  /** Whether it was let in. */
+  paired: boolean;
+  /** Whether it is connected. */
+  connected: boolean;
+}
+
+/** Result of `node.skills.update`. */
+export interface NodeSkills {
+  /** The node. */
+  nodeId: DeviceId;
+  /** Skills that are used. */
+  skills: unknown[];
+}
+
+/** Parameters of `node.skills.update`. */
+export interface NodeSkillsParams {
+  /** The skills. */
+  skills: unknown[];
+}
+
+/** Result of `node.list`. */
+export interface NodesPage {
+  /** Now. */
+  ts: Timestamp;
+  /** The nodes. */
+  nodes: NodeRow[];
+}
+
+/** An agent, or all. */
+export interface OfAgentParams {
+  /** Whose. */
+  agentId?: string;
+  /** Of which session. */
+  sessionKey?: string;
+}
+
+/** A session. */
+export interface OfSessionParams {
+  /** Which session. */
+  sessionKey: string;
+  /** Must be the agent named in the key. */
+  agentId?: string;
 }
 
 /** What an argument means to policy, so that the pipeline can judge a call without knowing the tool. */
@@ -1640,6 +2503,42 @@ export interface PairingRejected {
   deviceId: DeviceId;
 }
 
+/** Parameters of `node.pending.ack`. */
+export interface PendingAckParams {
+  /** Requests that were seen. */
+  ids: string[];
+}
+
+/** Result of `node.pending.ack`. */
+export interface PendingAcked {
+  /** The node. */
+  nodeId: DeviceId;
+  /** Those of them that wait. */
+  ackedIds: InvokeId[];
+  /** How many wait besides. */
+  remainingCount: number;
+}
+
+/** A request that waits. */
+export interface PendingAction {
+  /** Its name. */
+  id: InvokeId;
+  /** What the node should do. */
+  command: string;
+  /** With what, as text. */
+  paramsJSON: string | null;
+  /** Since when it waits. */
+  enqueuedAtMs: Timestamp;
+}
+
+/** Result of `node.pending.pull`. */
+export interface PendingActions {
+  /** The node. */
+  nodeId: DeviceId;
+  /** What waits, oldest first. */
+  actions: PendingAction[];
+}
+
 /** A request that waits for an answer. */
 export interface PendingPairing {
   /** Its name. */
@@ -1686,6 +2585,58 @@ export interface PendingPairing {
   ts: Timestamp;
 }
 
+/** What a node offers, and nobody has approved. */
+export interface PendingSurface {
+  /** Its name. */
+  requestId: string;
+  /** The node. */
+  nodeId: DeviceId;
+  /** Name for people. */
+  displayName?: string;
+  /** As it says now. */
+  platform?: string;
+  /** The program's version. */
+  version?: string;
+  /** Families it offers, all of them. */
+  caps: string[];
+  /** Commands it offers, all of them. */
+  commands: string[];
+  /** Commands among them that are new. */
+  newCommands: string[];
+  /** What an approver needs. */
+  requiredApproveScopes: string[];
+  /** Since when. */
+  ts: Timestamp;
+}
+
+/** Parameters of `poll`. */
+export interface PollParams {
+  /** To whom. */
+  to: string;
+  /** The question. */
+  question: string;
+  /** The choices. */
+  options: string[];
+  /** How many may be chosen. */
+  maxSelections?: number;
+  /** How long it is open. */
+  durationSeconds?: number;
+  /** The same in hours. */
+  durationHours?: number;
+  /** Whether nobody is woken. */
+  silent?: boolean;
+  /** Whether nobody sees who chose what. */
+  isAnonymous?: boolean;
+  /** In which thread there. */
+  threadId?: string;
+  /** Over which network. */
+  channel?: string;
+  /** From which account. */
+  accountId?: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey: ClientKey;
+}
+
 /** Something that is connected. */
 export interface Presence {
   /** When it was seen. */
@@ -1714,6 +2665,23 @@ export interface Presence {
   scopes?: string[];
 }
 
+/** Payload of `presence`. */
+export interface PresenceEvent {
+  /** The gateway first, then who is connected, the newest last. */
+  presence: Presence[];
+}
+
+/** Words of a preview. */
+export interface PreviewItem {
+  /** Who speaks. */
+  role: WireRole;
+  /** The beginning of what is said. */
+  text: string;
+}
+
+/** What was found. */
+export type PreviewStatus = "ok" | "empty" | "missing";
+
 /** Micro-dollars per million tokens, per kind. */
 export interface Price {
   /** For [`Usage::input`]. */
@@ -1724,6 +2692,12 @@ export interface Price {
   cacheRead: number;
   /** For [`Usage::cache_write`]. */
   cacheWrite: number;
+}
+
+/** Result of `progressCard.get`. */
+export interface ProgressCard {
+  /** Always null. */
+  card: unknown;
 }
 
 /** One provider. */
@@ -1738,6 +2712,12 @@ export interface ProviderRow {
   lastFault?: string;
   /** How long it will not be asked because it kept failing. */
   restingMs: number;
+}
+
+/** Result of `question.list`. */
+export interface QuestionsPage {
+  /** Always empty. */
+  questions: unknown[];
 }
 
 /** A session that was used lately. */
@@ -1823,6 +2803,16 @@ export interface RunRow {
   endedAt?: Timestamp;
 }
 
+/** Parameters of `node.runnerInventory.update`. */
+export interface RunnerInventoryParams {
+  /** Features of the runner's own protocol. */
+  protocolFeatures?: string[];
+  /** Whether it hosts workers. */
+  workerHost?: unknown;
+  /** Its runners. */
+  runners?: unknown;
+}
+
 /** Parameters of `runs.list`. */
 export interface RunsListParams {
   /** At most this many; 1 to 1,000, by default 50. */
@@ -1852,6 +2842,60 @@ export type Scope = "operator.read" | "operator.write" | "operator.admin" | "ope
 
 /** Who may recall a new fact. */
 export type ScopeWord = "owner" | "agent" | "session";
+
+/** Parameters of `send`. */
+export interface SendParams {
+  /** To whom. */
+  to: string;
+  /** The words. */
+  message?: string;
+  /** A picture or file. */
+  mediaUrl?: string;
+  /** Pictures or files. */
+  mediaUrls?: string[];
+  /** Over which network. */
+  channel?: string;
+  /** From which account. */
+  accountId?: string;
+  /** As which agent. */
+  agentId?: string;
+  /** In which thread there. */
+  threadId?: string;
+  /** Which session it belongs to. */
+  sessionKey?: string;
+  /** Whether a film is sent as a moving picture. */
+  gifPlayback?: boolean;
+  /** Makes a repeat harmless. */
+  idempotencyKey: ClientKey;
+}
+
+/** Result of `send` and `poll`. */
+export interface Sent {
+  /** The idempotency key. */
+  runId: string;
+  /** Its name on the network. */
+  messageId: string;
+  /** Over which network. */
+  channel: string;
+}
+
+/** Result of `sessions.branches.list`. */
+export interface SessionBranches {
+  /** Always empty. */
+  branches: unknown[];
+}
+
+/** Result of `sessions.compact`. */
+export interface SessionCompacted {
+  /** Always true. */
+  ok: boolean;
+  /** The full key. */
+  key: string;
+  /** Always false. */
+  compacted: boolean;
+  /** Why not. */
+  reason: string;
+}
 
 /** What sessions use unless they say otherwise. */
 export interface SessionDefaults {
@@ -1887,10 +2931,20 @@ export interface SessionEntry {
   ok: boolean;
   /** The key. */
   key: string;
+  /** Identifier; renewed by reset. */
+  sessionId: SessionId;
   /** Where it is kept: a name, not a path. */
   path: string;
   /** The session. */
   entry: SessionRow;
+}
+
+/** Result of `sessions.groups.list`. */
+export interface SessionGroups {
+  /** Always empty. */
+  groups: unknown[];
+  /** Always empty. */
+  sectionOrder: string[];
 }
 
 export type SessionId = string;
@@ -1917,6 +2971,36 @@ export interface SessionKeyParams {
 /** What kind of peer a session has. */
 export type SessionKind = "direct";
 
+/** Payload of `session.message`. */
+export interface SessionMessageEvent {
+  /** The key. */
+  sessionKey: string;
+  /** The agent. */
+  agentId: string;
+  /** When. */
+  ts: Timestamp;
+  /** The run. */
+  runId?: string;
+  /** Identifier of the message. */
+  messageId: MessageId;
+  /** Position in the thread; none while its run waits in the queue. */
+  messageSeq?: number;
+  /** The message. */
+  message: WireMessage;
+  /** The session as it is now. */
+  session?: SessionRow;
+}
+
+/** The newest words of one session. */
+export interface SessionPreview {
+  /** The key as it was asked for. */
+  key: string;
+  /** What was found. */
+  status: PreviewStatus;
+  /** The words, oldest first. */
+  items: PreviewItem[];
+}
+
 /** Result of `sessions.resume`. */
 export interface SessionResumed {
   /** The session. */
@@ -1935,6 +3019,10 @@ export interface SessionRow {
   key: string;
   /** What kind of peer it has. */
   kind: SessionKind;
+  /** The same, as surfaces group by it. */
+  chatType: SessionKind;
+  /** `on`: steps with tools are always told. */
+  verboseLevel: string;
   /** Identifier; renewed by reset. */
   sessionId: SessionId;
   /** The thread it looks at. */
@@ -1957,6 +3045,16 @@ export interface SessionRow {
   modelProvider?: string;
   /** Model, when the session has one of its own. */
   model?: string;
+  /** Whether a run is under way; only where one session is described. */
+  hasActiveRun?: boolean;
+  /** Runs under way, by name; only where one session is described. */
+  activeRunIds?: string[];
+  /** Tokens read so far; only where one session is described. */
+  inputTokens?: number;
+  /** Tokens written so far; only where one session is described. */
+  outputTokens?: number;
+  /** Both; only where one session is described. */
+  totalTokens?: number;
   /** When it ends. */
   expiresAt?: Timestamp;
   /** Whether it has ended. */
@@ -1965,6 +3063,40 @@ export interface SessionRow {
 
 /** How sessions of an agent are told apart. */
 export type SessionScope = "per-sender";
+
+/** Payload of `sessions.changed`. */
+export interface SessionsChangedEvent {
+  /** The key. */
+  sessionKey: string;
+  /** The agent. */
+  agentId: string;
+  /** When. */
+  ts: Timestamp;
+  /** `create`, `patch`, `delete`, `send`, `message`; none when a run began or ended. */
+  reason?: string;
+  /** What a run did: `start`, `end`, `error`. */
+  phase?: string;
+  /** The run. */
+  runId?: string;
+  /** Identifier; renewed by reset. */
+  sessionId?: SessionId;
+  /** Last use. */
+  updatedAt?: Timestamp;
+  /** The session as it is now; none when it was removed. */
+  session?: SessionRow;
+}
+
+/** Parameters of `sessions.compact`. */
+export interface SessionsCompactParams {
+  /** The key, long or short. */
+  key: string;
+  /** Must be the agent named in the key. */
+  agentId?: string;
+  /** Accepted for older clients. */
+  maxLines?: number;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
 
 /** Parameters of `sessions.create`. */
 export interface SessionsCreateParams {
@@ -1988,6 +3120,8 @@ export interface SessionsCreateParams {
 export interface SessionsDeleteParams {
   /** The key, long or short. */
   key: string;
+  /** Must be the agent named in the key. */
+  agentId?: string;
   /** Whether to remove the thread and its messages for good. */
   deleteTranscript?: boolean;
   /** Makes a repeat harmless. */
@@ -2018,6 +3152,12 @@ export interface SessionsListParams {
   includeUnknown?: boolean;
   /** Sessions started by another; there are none, so the list is empty. */
   spawnedBy?: string;
+  /** Whether archived sessions are wanted; there are none, so `true` gives an empty list. */
+  archived?: boolean;
+  /** Accepted for newer clients; the order is always last use. */
+  sortBy?: string;
+  /** Accepted for newer clients; the order is always last use, newest first. */
+  sortDir?: string;
   /** Accepted for newer clients. */
   configuredAgentsOnly?: boolean;
   /** Accepted for newer clients. */
@@ -2032,6 +3172,8 @@ export interface SessionsPage {
   path: string;
   /** How many are in this answer. */
   count: number;
+  /** The page size that counted. */
+  limitApplied: number;
   /** How many there are. */
   totalCount: number;
   /** Whether there are more. */
@@ -2054,20 +3196,76 @@ export interface SessionsPatchParams {
   model?: string | null;
   /** From now. */
   expiresInMs?: number | null;
+  /** Must be the agent named in the key. */
+  agentId?: string;
+  /** `on`: steps with tools are always told. */
+  verboseLevel?: string;
+  /** Models decide by themselves: `off` or null. */
+  thinkingLevel?: string;
+  /** Models decide by themselves: `off` or null. */
+  reasoningLevel?: string;
+  /** `off` or null. */
+  responseUsage?: string;
+  /** Policy decides: `off` or null. */
+  elevatedLevel?: string;
+  /** Policy decides: null. */
+  execHost?: string;
+  /** Policy decides: null. */
+  execSecurity?: string;
+  /** Policy decides: null. */
+  execAsk?: string;
+  /** Policy decides: null. */
+  execNode?: string;
+  /** There are no chat networks: null. */
+  sendPolicy?: string;
+  /** There are no groups: null. */
+  groupActivation?: string;
+  /** Sessions are not marked as unread: `false` or null. */
+  unread?: boolean;
+  /** Accepted for newer clients, which send it with `unread`. */
+  expectedMarkedUnreadAt?: Timestamp;
   /** Makes a repeat harmless. */
   idempotencyKey?: ClientKey;
+}
+
+/** Parameters of `sessions.preview`. */
+export interface SessionsPreviewParams {
+  /** The keys, long or short; at most 64. */
+  keys: string[];
+  /** At most this many messages of each; 1 to 50, by default 12. */
+  limit?: number;
+  /** At most this many characters of each message; 20 to 2,000, by default 240. */
+  maxChars?: number;
+}
+
+/** Result of `sessions.preview`. */
+export interface SessionsPreviewed {
+  /** Now. */
+  ts: Timestamp;
+  /** One per key, in the order of the keys. */
+  previews: SessionPreview[];
 }
 
 /** Parameters of `sessions.reset`. */
 export interface SessionsResetParams {
   /** The key, long or short. */
   key: string;
+  /** Must be the agent named in the key. */
+  agentId?: string;
+  /** Why; not needed. */
+  reason?: string;
   /** Makes a repeat harmless. */
   idempotencyKey?: ClientKey;
 }
 
 /** Parameters of `sessions.resolve`: one of key, identifier and label. */
 export interface SessionsResolveParams {
+  /** Accepted for clients that send it; there is no such session. */
+  includeGlobal?: boolean;
+  /** Accepted for clients that send it; there is no such session. */
+  includeUnknown?: boolean;
+  /** Only one started by another; there is none. */
+  spawnedBy?: string;
   /** Key, long or short. */
   key?: string;
   /** Identifier. */
@@ -2084,6 +3282,22 @@ export interface SessionsResumeParams {
   key: string;
   /** How many messages to return; 0 to 1,000, by default 50. */
   limit?: number;
+}
+
+/** Result of `sessions.subscribe` and `sessions.unsubscribe`. */
+export interface SessionsSubscribed {
+  /** Whether events will be sent. */
+  subscribed: boolean;
+  /** The sessions, when a list was asked for. */
+  list?: SessionsPage;
+}
+
+/** Parameters of `set-heartbeats`. */
+export interface SetHeartbeatsParams {
+  /** Whether agents wake by themselves. */
+  enabled: boolean;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
 }
 
 /** Result of `device.setup.code`. */
@@ -2120,6 +3334,22 @@ export interface ShutdownEvent {
   reason: string;
   /** When it is expected back, in milliseconds from now. */
   restartExpectedMs?: number;
+}
+
+/** Result of `skills.status`. */
+export interface SkillsReport {
+  /** The agent's folder. */
+  workspaceDir: string;
+  /** Where skills are kept: nowhere, so empty. */
+  managedSkillsDir: string;
+  /** Always empty. */
+  skills: unknown[];
+}
+
+/** Parameters of `skills.status`. */
+export interface SkillsStatusParams {
+  /** Whose; the default agent's when absent. */
+  agentId?: string;
 }
 
 export type Span = string;
@@ -2238,6 +3468,82 @@ export interface StatusSessions {
   recent: SessionRow[];
   /** The same by agent. */
   byAgent: StatusAgentSessions[];
+}
+
+/** Result of `taskSuggestions.list`. */
+export interface SuggestionsPage {
+  /** Always empty. */
+  suggestions: unknown[];
+}
+
+/** Parameters of `system-event`. */
+export interface SystemEventParams {
+  /** The words. */
+  text: string;
+  /** Who says so. */
+  deviceId?: string;
+  /** One installation of it. */
+  instanceId?: string;
+  /** What it calls itself. */
+  host?: string;
+  /** Its address. */
+  ip?: string;
+  /** What it is. */
+  mode?: string;
+  /** Its version. */
+  version?: string;
+  /** Its operating system. */
+  platform?: string;
+  /** Kind of device. */
+  deviceFamily?: string;
+  /** Model of the device. */
+  modelIdentifier?: string;
+  /** Since somebody used it. */
+  lastInputSeconds?: number;
+  /** Why it says so. */
+  reason?: string;
+  /** Roles. */
+  roles?: string[];
+  /** Scopes. */
+  scopes?: string[];
+  /** Words to find it by. */
+  tags?: string[];
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Parameters of `talk.config`. */
+export interface TalkConfigParams {
+  /** Accepted for clients that send it; there are no secrets here. */
+  includeSecrets?: boolean;
+}
+
+/** Result of `talk.config`. */
+export interface TalkSettings {
+  /** Always empty. */
+  config: { [name: string]: unknown };
+}
+
+/** Parameters of `tasks.list`. */
+export interface TasksListParams {
+  /** Of which session. */
+  sessionKey?: string;
+  /** Whose. */
+  agentId?: string;
+  /** Only those that stand so: a word or several. */
+  status?: unknown;
+  /** Order. */
+  sortBy?: string;
+  /** At most this many. */
+  limit?: number;
+  /** Where the last page ended. */
+  cursor?: string;
+}
+
+/** Result of `tasks.list`. */
+export interface TasksPage {
+  /** Always empty. */
+  tasks: unknown[];
 }
 
 /** A durable conversation. */
@@ -2449,6 +3755,26 @@ export interface ToolCalled {
   sessionKey: string;
 }
 
+/** Tools that belong together. */
+export interface ToolGroup {
+  /** Identifier. */
+  id: string;
+  /** Name for people. */
+  label: string;
+  /** `core`. */
+  source: string;
+  /** The tools, by name. */
+  tools: CatalogueTool[];
+}
+
+/** A ready-made selection of tools. */
+export interface ToolProfile {
+  /** Identifier. */
+  id: string;
+  /** Name for people. */
+  label: string;
+}
+
 /** Result of `tools.show`. */
 export interface ToolShown {
   /** The tool. */
@@ -2487,6 +3813,24 @@ export interface ToolsCallParams {
   agentId?: string;
   /** In which session; `agent:<agent>:tools` by default. */
   sessionKey?: string;
+}
+
+/** Parameters of `tools.catalog`. */
+export interface ToolsCatalogParams {
+  /** Whose; the default agent's when absent. */
+  agentId?: string;
+  /** Accepted for clients that send it; there are no plugins. */
+  includePlugins?: boolean;
+}
+
+/** Result of `tools.catalog`. */
+export interface ToolsCatalogue {
+  /** Whose tools these are. */
+  agentId: string;
+  /** Ready-made selections: the trust levels. */
+  profiles: ToolProfile[];
+  /** The tools, by the beginning of their names. */
+  groups: ToolGroup[];
 }
 
 /** Parameters of `tools.list`. */
@@ -2639,8 +3983,72 @@ export interface Usage {
   estimated: boolean;
 }
 
+/** Parameters of `usage.cost`. */
+export interface UsageCostParams {
+  /** How many days up to today; 1 to 366, by default 30. */
+  days?: number;
+}
+
+/** Result of `usage.cost`. */
+export interface UsageCosts {
+  /** Now. */
+  updatedAt: Timestamp;
+  /** How many days were looked at. */
+  days: number;
+  /** Days on which something was spent, oldest first. */
+  daily: UsageDay[];
+  /** The sum. */
+  totals: UsageFigures;
+}
+
+/** One day. */
+export interface UsageDay {
+  /** `YYYY-MM-DD`. */
+  date: string;
+  /** Tokens read. */
+  input: number;
+  /** Tokens written. */
+  output: number;
+  /** Tokens read from the provider's cache. */
+  cacheRead: number;
+  /** Tokens written to it. */
+  cacheWrite: number;
+  /** All of them. */
+  totalTokens: number;
+  /** Known cost in dollars, for people; `budget.usage` has it exactly. */
+  totalCost: number;
+  /** Calls without a known price. */
+  missingCostEntries: number;
+}
+
+/** Tokens and cost. */
+export interface UsageFigures {
+  /** Tokens read. */
+  input: number;
+  /** Tokens written. */
+  output: number;
+  /** Tokens read from the provider's cache. */
+  cacheRead: number;
+  /** Tokens written to it. */
+  cacheWrite: number;
+  /** All of them. */
+  totalTokens: number;
+  /** Known cost in dollars, for people; `budget.usage` has it exactly. */
+  totalCost: number;
+  /** Calls without a known price. */
+  missingCostEntries: number;
+}
+
 /** Which column to group by. */
 export type UsageGroup = "day" | "model" | "session" | "agent" | "run";
+
+/** Result of `usage.status`. */
+export interface UsageReport {
+  /** Now. */
+  updatedAt: Timestamp;
+  /** Always empty. */
+  providers: unknown[];
+}
 
 /** One group. */
 export interface UsageRow {
@@ -2656,6 +4064,18 @@ export interface UsageRow {
   unpriced: number;
   /** Token counts. */
   usage: Usage;
+}
+
+/** Result of `users.prefs.get`. */
+export interface UsersPrefs {
+  /** `no_durable_identity`. */
+  status: string;
+}
+
+/** Parameters of `users.prefs.get`. */
+export interface UsersPrefsParams {
+  /** Which ones. */
+  keys?: string[];
 }
 
 /** One thing that was looked at. */
@@ -2676,8 +4096,27 @@ export interface VerifyFound {
   findings: string[];
 }
 
+/** Result of `voicewake.get`. */
+export interface VoicewakeWords {
+  /** Always empty. */
+  triggers: string[];
+}
+
 /** How a wait ended. */
 export type WaitStatus = "ok" | "error" | "timeout";
+
+/** When to wake. */
+export type WakeMode = "now" | "next-heartbeat";
+
+/** Parameters of `wake`. */
+export interface WakeParams {
+  /** When. */
+  mode: WakeMode;
+  /** The words. */
+  text: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
 
 /** A live piece of a reply: what `delta` notifications carry. May be lost; the event that follows has all of it. */
 export interface WireDelta {
@@ -3101,10 +4540,30 @@ export interface Methods {
   "budget.limits.get": { params: LimitsGetParams; result: LimitsShown };
   /** Set or clear one cap of an agent. Counts for runs accepted from now on. */
   "budget.limits.set": { params: LimitsSetParams; result: LimitsShown };
-  /** Queue a message for the session's agent and answer at once with the run's id, which is the idempotency key. A message that is `/stop` cancels the session's runs instead. */
+  /** Return an agent's name and picture, by its id or by a session. */
+  "agent.identity.get": { params: AgentIdentityParams; result: AgentIdentity };
+  /** Return the tools that an agent may have, by group. */
+  "tools.catalog": { params: ToolsCatalogParams; result: ToolsCatalogue };
+  /** Return an agent's skills: none, there are no skills yet. */
+  "skills.status": { params: SkillsStatusParams; result: SkillsReport };
+  /** Return the slash commands of the gateway. */
+  "commands.list": { params: CommandsListParams; result: CommandsPage };
+  /** Return the settings for talking aloud: none, there is no voice yet. */
+  "talk.config": { params: TalkConfigParams; result: TalkSettings };
+  /** Return the words that wake nodes: none, there is no voice yet. */
+  "voicewake.get": { params: NoParams; result: VoicewakeWords };
+  /** Return the chat networks and how they are doing: none. */
+  "channels.status": { params: ChannelsStatusParams; result: ChannelsReport };
+  /** Send words over a chat network: refused while none is configured. */
+  "send": { params: SendParams; result: Sent };
+  /** Ask a question with choices over a chat network: refused while none is configured. */
+  "poll": { params: PollParams; result: Sent };
+  /** Queue a message for the session's agent and answer at once with the run's id, which is the idempotency key. A message that is `/stop` cancels the session's runs instead; so does `stop`, `abort`, `esc`, `exit`, `wait` or `interrupt` alone while one is under way. */
   "chat.send": { params: ChatSendParams; result: ChatSent };
   /** Return the newest messages of the session's thread, oldest first, as a surface should show them. */
   "chat.history": { params: ChatHistoryParams; result: ChatHistoryPage };
+  /** Return what a surface shows first: the history, the session, the agents. */
+  "chat.startup": { params: ChatHistoryParams; result: ChatStartupPage };
   /** Cancel one run of the session, or all of them. */
   "chat.abort": { params: ChatAbortParams; result: ChatAborted };
   /** Return the settings in force, or one of them. Secrets are references and masked. */
@@ -3117,6 +4576,10 @@ export interface Methods {
   "config.explain": { params: ConfigExplainParams; result: ConfigExplained };
   /** Return the JSON Schema of the settings. */
   "config.schema": { params: NoParams; result: ConfigSchemaShown };
+  /** List jobs: none. */
+  "cron.list": { params: CronListParams; result: CronPage };
+  /** Say whether jobs run by the clock: they do not. */
+  "cron.status": { params: NoParams; result: CronReport };
   /** List devices and the requests that wait for an answer. */
   "device.pair.list": { params: NoParams; result: DeviceList };
   /** Let a device in with exactly the role and scopes it asks for. The caller needs every one of these scopes, and `operator.admin` for a node; a device cannot approve itself. */
@@ -3133,6 +4596,32 @@ export interface Methods {
   "device.token.revoke": { params: TokenParams; result: TokenRevoked };
   /** Make a code that lets one new device in, once, without a further question. The caller needs every scope it gives, and `operator.admin` for a node. A repeat with the same key tells everything but the code. */
   "device.setup.code": { params: SetupCodeParams; result: SetupCodeMade };
+  /** Ask a person whether a command may run, and answer when somebody decided or nobody did in time. With `twoPhase`, the answer in Frames comes twice: accepted, then the decision; in JSON-RPC it is the first of the two. */
+  "exec.approval.request": { params: ExecApprovalRequestParams; result: ExecApprovalReply };
+  /** Wait for the decision of a question that was asked with `twoPhase`. */
+  "exec.approval.waitDecision": { params: ExecApprovalIdParams; result: ExecApprovalReply };
+  /** Answer a question. The first answer counts. */
+  "exec.approval.resolve": { params: ExecApprovalResolveParams; result: ExecApprovalSettled };
+  /** Return one open question. */
+  "exec.approval.get": { params: ExecApprovalIdParams; result: ExecApprovalRow };
+  /** List open questions, newest first. */
+  "exec.approval.list": { params: NoParams; result: ExecApprovalRow[] };
+  /** Return one question, open or answered lately, as newer clients show it. */
+  "approval.get": { params: ApprovalGetParams; result: ApprovalFound };
+  /** Answer a question, as newer clients do. */
+  "approval.resolve": { params: ApprovalResolveParams; result: ApprovalApplied };
+  /** Return the file of older gateways that lists allowed commands: there is none, policy and `approvals.rules.list` take its place. */
+  "exec.approvals.get": { params: NoParams; result: ExecApprovalsFile };
+  /** Return the last heartbeat: null, there was none. */
+  "last-heartbeat": { params: NoParams; result: unknown };
+  /** Turn heartbeats off, which they are; on is refused. */
+  "set-heartbeats": { params: SetHeartbeatsParams; result: HeartbeatsSet };
+  /** Wake the default agent with a text: refused, there is no heartbeat to wake. */
+  "wake": { params: WakeParams; result: Done };
+  /** Note something for the next heartbeat: refused, there is none. */
+  "system-event": { params: SystemEventParams; result: Done };
+  /** Return the newest lines of the gateway's log, or those after a cursor. Secrets are masked. A gateway in a terminal keeps no file and returns nothing. */
+  "logs.tail": { params: LogsTailParams; result: LogLines };
   /** Search remembered facts, best first. */
   "memory.search": { params: MemorySearchParams; result: MemoriesPage };
   /** List remembered facts, newest first. */
@@ -3142,15 +4631,81 @@ export interface Methods {
   /** Forget facts for good. */
   "memory.forget": { params: MemoryForgetParams; result: MemoryForgotten };
   /** List the models of the catalogue. */
-  "models.list": { params: NoParams; result: ModelsPage };
+  "models.list": { params: ModelsListParams; result: ModelsPage };
   /** Say which model is used by default, and how the providers are doing. */
   "models.status": { params: NoParams; result: ModelsReport };
+  /** List nodes, connected ones first, then by name; nodes that are away are among them. */
+  "node.list": { params: NoParams; result: NodesPage };
+  /** Return one node. */
+  "node.describe": { params: NodeParams; result: NodeShown };
+  /** Give a node another name for people. */
+  "node.rename": { params: NodeRenameParams; result: NodeRenamed };
+  /** Ask a node to do something and wait for its answer. The request survives a lost connection and a restart until its deadline; the same key gets the same answer. What is private needs a lease (`node.lease.arm`) or the owner's list, and a program runs only if a person approved it. */
+  "node.invoke": { params: NodeInvokeParams; result: NodeInvoked };
+  /** Answer a request. A late answer, and one to a request that is not this node's, is ignored. */
+  "node.invoke.result": { params: NodeInvokeResultParams; result: NodeInvokeTaken };
+  /** Say that something happened on the node. */
+  "node.event": { params: NodeEventParams; result: NodeEventTaken };
+  /** List what nodes offer beyond what was approved, and the nodes. */
+  "node.pair.list": { params: NoParams; result: NodePairPage };
+  /** Approve what a node offers. Needs `operator.admin` as soon as a program, a camera, a screen or the like is offered. */
+  "node.pair.approve": { params: NodePairParams; result: NodePairApproved };
+  /** Refuse what a node offers; what was approved before stays. */
+  "node.pair.reject": { params: NodePairParams; result: NodePairRejected };
+  /** Say what the node's runner can do. */
+  "node.runnerInventory.update": { params: RunnerInventoryParams; result: NodeParams };
+  /** Say which skills the node has. None of them is used yet. */
+  "node.skills.update": { params: NodeSkillsParams; result: NodeSkills };
+  /** Say which tools plugins of the node bring. None of them is used yet. */
+  "node.pluginTools.update": { params: NodePluginToolsParams; result: NodePluginTools };
+  /** The programs that skills want to find on a node; none yet. */
+  "skills.bins": { params: NoParams; result: Bins };
+  /** Give out what the node has not answered. */
+  "node.pending.pull": { params: NoParams; result: PendingActions };
+  /** Say that requests were seen. They wait for their answer all the same. */
+  "node.pending.ack": { params: PendingAckParams; result: PendingAcked };
+  /** List what is armed. */
+  "node.lease.list": { params: NoParams; result: LeasesPage };
+  /** Let a group of private commands through for a while. It ends by itself, at the latest with the gateway. */
+  "node.lease.arm": { params: LeaseArmParams; result: LeaseShown };
+  /** End a lease, or all of a group, or all. */
+  "node.lease.end": { params: LeaseEndParams; result: LeasesPage };
+  /** List questions of plugins: none, there are no plugins. */
+  "plugin.approval.list": { params: NoParams; result: unknown[] };
+  /** List questions of agents that wait for words: none, an agent asks in the conversation. */
+  "question.list": { params: NoParams; result: QuestionsPage };
+  /** List suggested tasks: none. */
+  "taskSuggestions.list": { params: OfAgentParams; result: SuggestionsPage };
+  /** List background tasks: none. Runs are listed by `runs.list`. */
+  "tasks.list": { params: TasksListParams; result: TasksPage };
+  /** List groups of sessions: none. */
+  "sessions.groups.list": { params: NoParams; result: SessionGroups };
+  /** List branches of a session: none, threads do not branch. */
+  "sessions.branches.list": { params: OfSessionParams; result: SessionBranches };
+  /** Return what the companion of a session said: nothing, there is none. */
+  "sessions.companion.state": { params: OfSessionParams; result: CompanionState };
+  /** Return the progress card of a session: none. */
+  "progressCard.get": { params: OfSessionParams; result: ProgressCard };
+  /** Return what a person prefers: nothing is kept, surfaces keep it themselves. */
+  "users.prefs.get": { params: UsersPrefsParams; result: UsersPrefs };
   /** List runs, newest first, or only those that are not over, oldest first. */
   "runs.list": { params: RunsListParams; result: RunsPage };
   /** Return a run's log, entry by entry. */
   "runs.log": { params: RunsLogParams; result: RunLog };
   /** Explain a run: each step, what policy said about each call, what each model call cost. */
   "trace.why": { params: TraceWhyParams; result: TraceExplained };
+  /** Send this connection `sessions.changed` and `session.message` events from now on. With parameters of a list, the list comes with the answer. */
+  "sessions.subscribe": { params: SessionsListParams; result: SessionsSubscribed };
+  /** Send this connection no more of them. */
+  "sessions.unsubscribe": { params: NoParams; result: SessionsSubscribed };
+  /** Send this connection changes and messages of one session. */
+  "sessions.messages.subscribe": { params: MessagesSubscribeParams; result: MessagesSubscribed };
+  /** Send this connection no more of them. */
+  "sessions.messages.unsubscribe": { params: MessagesSubscribeParams; result: MessagesSubscribed };
+  /** Return the newest words of several sessions. */
+  "sessions.preview": { params: SessionsPreviewParams; result: SessionsPreviewed };
+  /** Say that a session is not compacted by hand: runs do so themselves when the context is full. */
+  "sessions.compact": { params: SessionsCompactParams; result: SessionCompacted };
   /** List sessions, last used first. */
   "sessions.list": { params: SessionsListParams; result: SessionsPage };
   /** Make a session, with a thread of its own or at an existing one. */
@@ -3159,9 +4714,9 @@ export interface Methods {
   "sessions.resolve": { params: SessionsResolveParams; result: SessionKeyFound };
   /** Describe one session. */
   "sessions.describe": { params: SessionKeyParams; result: SessionDescription };
-  /** Change a session's label, model or expiry; null clears. */
+  /** Change a session's label, model or expiry; null clears. Settings of other gateways may be cleared, which changes nothing, and are refused otherwise. */
   "sessions.patch": { params: SessionsPatchParams; result: SessionEntry };
-  /** Point a session at a new, empty thread; the old thread stays. */
+  /** Point a session at a new, empty thread; the old thread stays. A session that never was begins. */
   "sessions.reset": { params: SessionsResetParams; result: SessionEntry };
   /** Remove a session; its thread stays unless `deleteTranscript` is set. */
   "sessions.delete": { params: SessionsDeleteParams; result: SessionDeleted };
@@ -3201,6 +4756,10 @@ export interface Methods {
   "tools.show": { params: ToolsShowParams; result: ToolShown };
   /** Run one tool call without a model, under the agent's policy like any other call. Wait with `agent.wait`. */
   "tools.call": { params: ToolsCallParams; result: ToolCalled };
+  /** Return what providers say about their quotas: nothing, none is asked. */
+  "usage.status": { params: NoParams; result: UsageReport };
+  /** Return tokens and cost per local day, from the ledger. */
+  "usage.cost": { params: UsageCostParams; result: UsageCosts };
   /** List the workers and what they have. */
   "workers.list": { params: NoParams; result: WorkersPage };
 }
@@ -3211,14 +4770,32 @@ export interface Events {
   "connect.challenge": Challenge;
   /** The gateway lives. Two intervals of silence mean that the connection is dead. */
   "tick": TickEvent;
-  /** A fresh health report, about once a minute. */
+  /** A health report that is newer than the last one. */
   "health": HealthReport;
+  /** Everybody who is connected, after somebody came or left. */
+  "presence": PresenceEvent;
   /** The gateway stops; the socket is closed after it. */
   "shutdown": ShutdownEvent;
+  /** A node is asked to do something; it answers with `node.invoke.result`. */
+  "node.invoke.request": NodeInvokeAsked;
+  /** A node offers more than was approved. */
+  "node.pair.requested": PendingSurface;
+  /** What a node offers was approved or refused; the node hears it, too. */
+  "node.pair.resolved": NodePairDecision;
+  /** A person is asked whether a call may run. */
+  "exec.approval.requested": ExecApprovalRow;
+  /** Such a question was answered, by a person or by time. */
+  "exec.approval.resolved": ExecApprovalResolvedEvent;
+  /** A setting was changed. */
+  "config.changed": ConfigChangedEvent;
   /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
   "agent": AgentEvent;
   /** The reply as a chat surface shows it: pieces while it grows, then the whole. */
   "chat": ChatEvent;
+  /** A session was made, changed or removed, or its run began or ended. */
+  "sessions.changed": SessionsChangedEvent;
+  /** A message was added to a session. */
+  "session.message": SessionMessageEvent;
 }
 
 /** What each JSON-RPC notification carries. */
@@ -3228,7 +4805,9 @@ export interface Notifications {
   "shutdown": ShutdownEvent;
 }
 
-export const decodeActionClass: d.Decoder<ActionClass> = d.words(["talk", "read", "remember", "write", "write_outside", "delete", "exec_sandbox", "net_read"]);
+export const decodeAccepted: d.Decoder<Accepted> = d.words(["accepted"]);
+
+export const decodeActionClass: d.Decoder<ActionClass> = d.words(["talk", "read", "remember", "write", "write_outside", "delete", "exec_sandbox", "net_read", "device"]);
 
 export const decodeAgentDeleted: d.Decoder<AgentDeleted> = d.object<AgentDeleted>({
   deleted: d.boolean,
@@ -3237,6 +4816,7 @@ export const decodeAgentDeleted: d.Decoder<AgentDeleted> = d.object<AgentDeleted
 export const decodeAgentEvent: d.Decoder<AgentEvent> = d.object<AgentEvent>({
   runId: d.text,
   sessionKey: d.optional(d.text),
+  agentId: d.optional(d.text),
   stream: d.text,
   data: d.map(d.any),
   seq: d.integer(0, 9007199254740991),
@@ -3247,6 +4827,17 @@ export const decodeAgentId: d.Decoder<AgentId> = d.text;
 
 export const decodeAgentIdParams: d.Decoder<AgentIdParams> = d.object<AgentIdParams>({
   agentId: d.lazy(() => decodeAgentId),
+}, "closed");
+
+export const decodeAgentIdentity: d.Decoder<AgentIdentity> = d.object<AgentIdentity>({
+  agentId: d.text,
+  name: d.text,
+  avatar: d.text,
+}, "open");
+
+export const decodeAgentIdentityParams: d.Decoder<AgentIdentityParams> = d.object<AgentIdentityParams>({
+  agentId: d.optional(d.text),
+  sessionKey: d.optional(d.text),
 }, "closed");
 
 export const decodeAgentMeta: d.Decoder<AgentMeta> = d.object<AgentMeta>({
@@ -3434,6 +5025,20 @@ export const decodeApproval: d.Decoder<Approval> = d.object<Approval>({
   choice: d.optional(d.lazy(() => decodeChoice)),
 }, "open");
 
+export const decodeApprovalApplied: d.Decoder<ApprovalApplied> = d.object<ApprovalApplied>({
+  applied: d.boolean,
+  approval: d.lazy(() => decodeApprovalView),
+}, "open");
+
+export const decodeApprovalFound: d.Decoder<ApprovalFound> = d.object<ApprovalFound>({
+  approval: d.lazy(() => decodeApprovalView),
+}, "open");
+
+export const decodeApprovalGetParams: d.Decoder<ApprovalGetParams> = d.object<ApprovalGetParams>({
+  id: d.text,
+  kind: d.optional(d.text),
+}, "closed");
+
 export const decodeApprovalId: d.Decoder<ApprovalId> = d.matching(/^appr_[0-9A-HJKMNP-TV-Z]{26}$/);
 
 export const decodeApprovalIdParams: d.Decoder<ApprovalIdParams> = d.object<ApprovalIdParams>({
@@ -3442,11 +5047,39 @@ export const decodeApprovalIdParams: d.Decoder<ApprovalIdParams> = d.object<Appr
 
 export const decodeApprovalPolicy: d.Decoder<ApprovalPolicy> = d.words(["block", "ask_always", "ask_new_tools", "ask_destructive", "auto"]);
 
+export const decodeApprovalPresentation: d.Decoder<ApprovalPresentation> = d.object<ApprovalPresentation>({
+  kind: d.text,
+  commandText: d.text,
+  commandPreview: d.nullable(d.text),
+  warningText: d.nullable(d.text),
+  host: d.nullable(d.text),
+  nodeId: d.nullable(d.text),
+  agentId: d.nullable(d.text),
+  allowedDecisions: d.list(d.text),
+}, "open");
+
+export const decodeApprovalResolveParams: d.Decoder<ApprovalResolveParams> = d.object<ApprovalResolveParams>({
+  id: d.text,
+  decision: d.text,
+  kind: d.optional(d.text),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
 export const decodeApprovalShown: d.Decoder<ApprovalShown> = d.object<ApprovalShown>({
   approval: d.lazy(() => decodeApproval),
 }, "open");
 
 export const decodeApprovalState: d.Decoder<ApprovalState> = d.words(["open", "allowed", "denied", "expired", "cancelled"]);
+
+export const decodeApprovalView: d.Decoder<ApprovalView> = d.object<ApprovalView>({
+  id: d.text,
+  status: d.text,
+  presentation: d.lazy(() => decodeApprovalPresentation),
+  createdAtMs: d.lazy(() => decodeTimestamp),
+  expiresAtMs: d.lazy(() => decodeTimestamp),
+  decision: d.optional(d.lazy(() => decodeExecDecision)),
+  resolvedBy: d.optional(d.text),
+}, "open");
 
 export const decodeApprovalsListParams: d.Decoder<ApprovalsListParams> = d.object<ApprovalsListParams>({
   limit: d.optional(d.integer(0, 4294967295)),
@@ -3481,6 +5114,10 @@ export const decodeAuditRow: d.Decoder<AuditRow> = d.object<AuditRow>({
   subject: d.text,
   detail: d.any,
   hash: d.text,
+}, "open");
+
+export const decodeBins: d.Decoder<Bins> = d.object<Bins>({
+  bins: d.list(d.text),
 }, "open");
 
 export const decodeBudgetLevel: d.Decoder<BudgetLevel> = d.words(["ok", "warn", "spent"]);
@@ -3536,10 +5173,35 @@ export const decodeBudgetWindow: d.Decoder<BudgetWindow> = d.object<BudgetWindow
 
 export const decodeCallId: d.Decoder<CallId> = d.matching(/^call_[0-9A-HJKMNP-TV-Z]{26}$/);
 
+export const decodeCatalogueTool: d.Decoder<CatalogueTool> = d.object<CatalogueTool>({
+  id: d.text,
+  label: d.text,
+  description: d.text,
+  source: d.text,
+  defaultProfiles: d.list(d.text),
+}, "open");
+
 export const decodeChallenge: d.Decoder<Challenge> = d.object<Challenge>({
   nonce: d.text,
   ts: d.lazy(() => decodeTimestamp),
 }, "open");
+
+export const decodeChannelsReport: d.Decoder<ChannelsReport> = d.object<ChannelsReport>({
+  ts: d.lazy(() => decodeTimestamp),
+  channelOrder: d.list(d.text),
+  channelLabels: d.map(d.text),
+  channelDetailLabels: d.map(d.text),
+  channelSystemImages: d.map(d.text),
+  channelMeta: d.list(d.any),
+  channels: d.map(d.any),
+  channelAccounts: d.map(d.list(d.any)),
+  channelDefaultAccountId: d.map(d.text),
+}, "open");
+
+export const decodeChannelsStatusParams: d.Decoder<ChannelsStatusParams> = d.object<ChannelsStatusParams>({
+  probe: d.optional(d.boolean),
+  timeoutMs: d.optional(d.integer(0, 9007199254740991)),
+}, "closed");
 
 export const decodeChatAbortParams: d.Decoder<ChatAbortParams> = d.object<ChatAbortParams>({
   sessionKey: d.text,
@@ -3557,6 +5219,7 @@ export const decodeChatAborted: d.Decoder<ChatAborted> = d.object<ChatAborted>({
 export const decodeChatEvent: d.Decoder<ChatEvent> = d.object<ChatEvent>({
   runId: d.text,
   sessionKey: d.text,
+  agentId: d.optional(d.text),
   seq: d.integer(0, 9007199254740991),
   state: d.lazy(() => decodeChatState),
   message: d.optional(d.lazy(() => decodeWireMessage)),
@@ -3572,11 +5235,19 @@ export const decodeChatHistoryPage: d.Decoder<ChatHistoryPage> = d.object<ChatHi
   threadId: d.optional(d.lazy(() => decodeThreadId)),
   messages: d.list(d.lazy(() => decodeWireMessage)),
   hasMore: d.boolean,
+  verboseLevel: d.text,
+  sessionInfo: d.optional(d.lazy(() => decodeSessionRow)),
 }, "open");
 
 export const decodeChatHistoryParams: d.Decoder<ChatHistoryParams> = d.object<ChatHistoryParams>({
   sessionKey: d.text,
   limit: d.optional(d.integer(0, 4294967295)),
+  offset: d.optional(d.integer(0, 4294967295)),
+  agentId: d.optional(d.text),
+  cursor: d.optional(d.text),
+  inputRunIds: d.optional(d.list(d.text)),
+  messageId: d.optional(d.text),
+  maxChars: d.optional(d.integer(0, 4294967295)),
   before: d.optional(d.integer(0, 9007199254740991)),
   includeHidden: d.optional(d.boolean),
   maxBytes: d.optional(d.integer(0, 9007199254740991)),
@@ -3607,6 +5278,17 @@ export const decodeChatSent: d.Decoder<ChatSent> = d.object<ChatSent>({
   ok: d.optional(d.boolean),
   aborted: d.optional(d.boolean),
   runIds: d.optional(d.list(d.text)),
+}, "open");
+
+export const decodeChatStartupPage: d.Decoder<ChatStartupPage> = d.object<ChatStartupPage>({
+  sessionKey: d.text,
+  sessionId: d.optional(d.lazy(() => decodeSessionId)),
+  threadId: d.optional(d.lazy(() => decodeThreadId)),
+  messages: d.list(d.lazy(() => decodeWireMessage)),
+  hasMore: d.boolean,
+  verboseLevel: d.text,
+  sessionInfo: d.optional(d.lazy(() => decodeSessionRow)),
+  agentsList: d.lazy(() => decodeAgentsPage),
 }, "open");
 
 export const decodeChatState: d.Decoder<ChatState> = d.words(["delta", "final", "aborted", "error", "status"]);
@@ -3647,9 +5329,40 @@ export const decodeClientKey: d.Decoder<ClientKey> = d.text;
 
 export const decodeClientMode: d.Decoder<ClientMode> = d.words(["cli", "ui", "webchat", "backend", "node", "probe", "test", "worker"]);
 
+export const decodeCommandRow: d.Decoder<CommandRow> = d.object<CommandRow>({
+  name: d.text,
+  textAliases: d.list(d.text),
+  description: d.text,
+  category: d.text,
+  source: d.text,
+  scope: d.text,
+  acceptsArgs: d.boolean,
+}, "open");
+
+export const decodeCommandsListParams: d.Decoder<CommandsListParams> = d.object<CommandsListParams>({
+  agentId: d.optional(d.text),
+  scope: d.optional(d.text),
+  includeArgs: d.optional(d.boolean),
+  provider: d.optional(d.text),
+}, "closed");
+
+export const decodeCommandsPage: d.Decoder<CommandsPage> = d.object<CommandsPage>({
+  commands: d.list(d.lazy(() => decodeCommandRow)),
+}, "open");
+
+export const decodeCompanionState: d.Decoder<CompanionState> = d.object<CompanionState>({
+  exchanges: d.list(d.any),
+}, "open");
+
 export const decodeConfigChanged: d.Decoder<ConfigChanged> = d.object<ConfigChanged>({
   keys: d.list(d.text),
   needsRestart: d.list(d.text),
+  hash: d.text,
+}, "open");
+
+export const decodeConfigChangedEvent: d.Decoder<ConfigChangedEvent> = d.object<ConfigChangedEvent>({
+  ts: d.lazy(() => decodeTimestamp),
+  keys: d.list(d.text),
   hash: d.text,
 }, "open");
 
@@ -3674,6 +5387,8 @@ export const decodeConfigGetParams: d.Decoder<ConfigGetParams> = d.object<Config
 
 export const decodeConfigSchemaShown: d.Decoder<ConfigSchemaShown> = d.object<ConfigSchemaShown>({
   schema: d.any,
+  uiHints: d.map(d.any),
+  generatedAt: d.lazy(() => decodeTimestamp),
   version: d.text,
 }, "open");
 
@@ -3686,6 +5401,9 @@ export const decodeConfigSetParams: d.Decoder<ConfigSetParams> = d.object<Config
 
 export const decodeConfigShown: d.Decoder<ConfigShown> = d.object<ConfigShown>({
   path: d.text,
+  exists: d.boolean,
+  raw: d.optional(d.text),
+  parsed: d.optional(d.any),
   valid: d.boolean,
   hash: d.text,
   key: d.optional(d.text),
@@ -3722,6 +5440,7 @@ export const decodeConnectParams: d.Decoder<ConnectParams> = d.object<ConnectPar
   userAgent: d.optional(d.text),
   computerUse: d.optional(d.any),
   workerRuns: d.optional(d.any),
+  modelCatalog: d.optional(d.any),
 }, "closed");
 
 export const decodeContentPart: d.Decoder<ContentPart> = d.union<ContentPart>({
@@ -3750,6 +5469,36 @@ export const decodeCost: d.Decoder<Cost> = d.union<Cost>({
     type: d.words(["unpriced"]),
   }, "open"),
 });
+
+export const decodeCronListParams: d.Decoder<CronListParams> = d.object<CronListParams>({
+  includeDisabled: d.optional(d.boolean),
+  limit: d.optional(d.integer(0, 4294967295)),
+  offset: d.optional(d.integer(0, 4294967295)),
+  agentId: d.optional(d.text),
+  enabled: d.optional(d.text),
+  query: d.optional(d.text),
+  sortBy: d.optional(d.text),
+  sortDir: d.optional(d.text),
+  compact: d.optional(d.boolean),
+  includeDeliveryPreviews: d.optional(d.boolean),
+}, "closed");
+
+export const decodeCronPage: d.Decoder<CronPage> = d.object<CronPage>({
+  jobs: d.list(d.any),
+  snapshotRevision: d.text,
+  total: d.integer(0, 9007199254740991),
+  offset: d.integer(0, 4294967295),
+  limit: d.integer(0, 4294967295),
+  hasMore: d.boolean,
+  nextOffset: d.nullable(d.integer(0, 4294967295)),
+}, "open");
+
+export const decodeCronReport: d.Decoder<CronReport> = d.object<CronReport>({
+  enabled: d.boolean,
+  storePath: d.text,
+  jobs: d.integer(0, 9007199254740991),
+  nextWakeAtMs: d.nullable(d.lazy(() => decodeTimestamp)),
+}, "open");
 
 export const decodeDecision: d.Decoder<Decision> = d.words(["once", "session", "for", "always", "deny"]);
 
@@ -3790,6 +5539,10 @@ export const decodeDeviceRenamed: d.Decoder<DeviceRenamed> = d.object<DeviceRena
   displayName: d.text,
 }, "open");
 
+export const decodeDone: d.Decoder<Done> = d.object<Done>({
+  ok: d.boolean,
+}, "open");
+
 export const decodeEffect: d.Decoder<Effect> = d.words(["reads", "idempotent", "once"]);
 
 export const decodeEventsPage: d.Decoder<EventsPage> = d.object<EventsPage>({
@@ -3814,6 +5567,84 @@ export const decodeEventsSubscribed: d.Decoder<EventsSubscribed> = d.object<Even
   subscribed: d.boolean,
   cursor: d.integer(0, 9007199254740991),
 }, "open");
+
+export const decodeExecApprovalIdParams: d.Decoder<ExecApprovalIdParams> = d.object<ExecApprovalIdParams>({
+  id: d.text,
+  timeoutMs: d.optional(d.integer(0, 9007199254740991)),
+}, "closed");
+
+export const decodeExecApprovalReply: d.Decoder<ExecApprovalReply> = d.object<ExecApprovalReply>({
+  id: d.text,
+  status: d.optional(d.lazy(() => decodeAccepted)),
+  decision: d.nullable(d.lazy(() => decodeExecDecision)),
+  createdAtMs: d.lazy(() => decodeTimestamp),
+  expiresAtMs: d.lazy(() => decodeTimestamp),
+}, "open");
+
+export const decodeExecApprovalRequestParams: d.Decoder<ExecApprovalRequestParams> = d.object<ExecApprovalRequestParams>({
+  id: d.optional(d.text),
+  command: d.text,
+  commandArgv: d.optional(d.list(d.text)),
+  systemRunPlan: d.optional(d.any),
+  systemRunPlanV2: d.optional(d.any),
+  env: d.optional(d.any),
+  cwd: d.optional(d.text),
+  host: d.optional(d.text),
+  nodeId: d.optional(d.text),
+  security: d.optional(d.text),
+  ask: d.optional(d.text),
+  warningText: d.optional(d.text),
+  agentId: d.optional(d.text),
+  resolvedPath: d.optional(d.text),
+  sessionKey: d.optional(d.text),
+  turnSourceChannel: d.optional(d.text),
+  turnSourceTo: d.optional(d.text),
+  turnSourceAccountId: d.optional(d.text),
+  turnSourceThreadId: d.optional(d.any),
+  timeoutMs: d.optional(d.integer(0, 9007199254740991)),
+  twoPhase: d.optional(d.boolean),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeExecApprovalResolveParams: d.Decoder<ExecApprovalResolveParams> = d.object<ExecApprovalResolveParams>({
+  id: d.text,
+  decision: d.text,
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeExecApprovalResolvedEvent: d.Decoder<ExecApprovalResolvedEvent> = d.object<ExecApprovalResolvedEvent>({
+  id: d.text,
+  decision: d.text,
+  resolvedBy: d.text,
+  ts: d.lazy(() => decodeTimestamp),
+  request: d.optional(d.any),
+}, "open");
+
+export const decodeExecApprovalRow: d.Decoder<ExecApprovalRow> = d.object<ExecApprovalRow>({
+  id: d.text,
+  request: d.any,
+  createdAtMs: d.lazy(() => decodeTimestamp),
+  expiresAtMs: d.lazy(() => decodeTimestamp),
+}, "open");
+
+export const decodeExecApprovalSettled: d.Decoder<ExecApprovalSettled> = d.object<ExecApprovalSettled>({
+  ok: d.boolean,
+}, "open");
+
+export const decodeExecApprovalsFile: d.Decoder<ExecApprovalsFile> = d.object<ExecApprovalsFile>({
+  path: d.text,
+  exists: d.boolean,
+  hash: d.text,
+  file: d.lazy(() => decodeExecApprovalsRules),
+}, "open");
+
+export const decodeExecApprovalsRules: d.Decoder<ExecApprovalsRules> = d.object<ExecApprovalsRules>({
+  version: d.integer(0, 4294967295),
+  defaults: d.map(d.any),
+  agents: d.map(d.any),
+}, "open");
+
+export const decodeExecDecision: d.Decoder<ExecDecision> = d.words(["allow-once", "allow-always", "deny"]);
 
 export const decodeExportFormat: d.Decoder<ExportFormat> = d.words(["markdown", "jsonl"]);
 
@@ -3868,6 +5699,8 @@ export const decodeGrantEffect: d.Decoder<GrantEffect> = d.words(["allow", "deny
 
 export const decodeGrantId: d.Decoder<GrantId> = d.matching(/^grant_[0-9A-HJKMNP-TV-Z]{26}$/);
 
+export const decodeGroup: d.Decoder<Group> = d.words(["camera", "screen", "location", "writes", "messages", "private"]);
+
 export const decodeHealthAgent: d.Decoder<HealthAgent> = d.object<HealthAgent>({
   agentId: d.text,
   name: d.optional(d.text),
@@ -3906,6 +5739,11 @@ export const decodeHeartbeat: d.Decoder<Heartbeat> = d.object<Heartbeat>({
   prompt: d.text,
   target: d.text,
   ackMaxChars: d.integer(0, 4294967295),
+}, "open");
+
+export const decodeHeartbeatsSet: d.Decoder<HeartbeatsSet> = d.object<HeartbeatsSet>({
+  ok: d.boolean,
+  enabled: d.boolean,
 }, "open");
 
 export const decodeHelloAuth: d.Decoder<HelloAuth> = d.object<HelloAuth>({
@@ -3967,9 +5805,42 @@ export const decodeHelloSnapshot: d.Decoder<HelloSnapshot> = d.object<HelloSnaps
   authMode: d.optional(d.text),
 }, "open");
 
+export const decodeInvokeId: d.Decoder<InvokeId> = d.matching(/^inv_[0-9A-HJKMNP-TV-Z]{26}$/);
+
 export const decodeKeyOnly: d.Decoder<KeyOnly> = d.object<KeyOnly>({
   idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
 }, "closed");
+
+export const decodeLeaseArmParams: d.Decoder<LeaseArmParams> = d.object<LeaseArmParams>({
+  group: d.lazy(() => decodeGroup),
+  nodeId: d.optional(d.text),
+  durationMs: d.optional(d.integer(0, 9007199254740991)),
+  uses: d.optional(d.integer(0, 4294967295)),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeLeaseEndParams: d.Decoder<LeaseEndParams> = d.object<LeaseEndParams>({
+  leaseId: d.optional(d.lazy(() => decodeLeaseId)),
+  group: d.optional(d.lazy(() => decodeGroup)),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeLeaseId: d.Decoder<LeaseId> = d.matching(/^lease_[0-9A-HJKMNP-TV-Z]{26}$/);
+
+export const decodeLeaseShown: d.Decoder<LeaseShown> = d.object<LeaseShown>({
+  leaseId: d.lazy(() => decodeLeaseId),
+  group: d.lazy(() => decodeGroup),
+  nodeId: d.optional(d.lazy(() => decodeDeviceId)),
+  grantedBy: d.text,
+  at: d.lazy(() => decodeTimestamp),
+  expiresAt: d.lazy(() => decodeTimestamp),
+  expiresInMs: d.integer(0, 9007199254740991),
+  usesLeft: d.optional(d.integer(0, 4294967295)),
+}, "open");
+
+export const decodeLeasesPage: d.Decoder<LeasesPage> = d.object<LeasesPage>({
+  leases: d.list(d.lazy(() => decodeLeaseShown)),
+}, "open");
 
 export const decodeLimitsGetParams: d.Decoder<LimitsGetParams> = d.object<LimitsGetParams>({
   agentId: d.optional(d.lazy(() => decodeAgentId)),
@@ -4005,6 +5876,21 @@ export const decodeLogEntry: d.Decoder<LogEntry> = d.object<LogEntry>({
   at: d.lazy(() => decodeTimestamp),
   entry: d.any,
 }, "open");
+
+export const decodeLogLines: d.Decoder<LogLines> = d.object<LogLines>({
+  file: d.text,
+  cursor: d.integer(0, 9007199254740991),
+  size: d.integer(0, 9007199254740991),
+  lines: d.list(d.text),
+  truncated: d.boolean,
+  reset: d.boolean,
+}, "open");
+
+export const decodeLogsTailParams: d.Decoder<LogsTailParams> = d.object<LogsTailParams>({
+  cursor: d.optional(d.integer(0, 9007199254740991)),
+  limit: d.optional(d.integer(0, 4294967295)),
+  maxBytes: d.optional(d.integer(0, 9007199254740991)),
+}, "closed");
 
 export const decodeMemoriesPage: d.Decoder<MemoriesPage> = d.object<MemoriesPage>({
   memories: d.list(d.lazy(() => decodeMemory)),
@@ -4080,6 +5966,17 @@ export const decodeMemoryStored: d.Decoder<MemoryStored> = d.object<MemoryStored
 
 export const decodeMessageId: d.Decoder<MessageId> = d.matching(/^msg_[0-9A-HJKMNP-TV-Z]{26}$/);
 
+export const decodeMessagesSubscribeParams: d.Decoder<MessagesSubscribeParams> = d.object<MessagesSubscribeParams>({
+  key: d.text,
+  agentId: d.optional(d.text),
+  includeApprovals: d.optional(d.boolean),
+}, "closed");
+
+export const decodeMessagesSubscribed: d.Decoder<MessagesSubscribed> = d.object<MessagesSubscribed>({
+  subscribed: d.boolean,
+  key: d.text,
+}, "open");
+
 export const decodeMicros: d.Decoder<Micros> = d.integer(0, 9007199254740991);
 
 export const decodeModelRow: d.Decoder<ModelRow> = d.object<ModelRow>({
@@ -4090,6 +5987,13 @@ export const decodeModelRow: d.Decoder<ModelRow> = d.object<ModelRow>({
   price: d.optional(d.lazy(() => decodePrice)),
   available: d.boolean,
 }, "open");
+
+export const decodeModelsListParams: d.Decoder<ModelsListParams> = d.object<ModelsListParams>({
+  agentId: d.optional(d.text),
+  sessionKey: d.optional(d.text),
+  view: d.optional(d.text),
+  provider: d.optional(d.text),
+}, "closed");
 
 export const decodeModelsPage: d.Decoder<ModelsPage> = d.object<ModelsPage>({
   models: d.list(d.lazy(() => decodeModelRow)),
@@ -4102,6 +6006,180 @@ export const decodeModelsReport: d.Decoder<ModelsReport> = d.object<ModelsReport
 }, "open");
 
 export const decodeNoParams: d.Decoder<NoParams> = d.object<NoParams>({
+}, "closed");
+
+export const decodeNodeEventParams: d.Decoder<NodeEventParams> = d.object<NodeEventParams>({
+  event: d.text,
+  payload: d.optional(d.any),
+  payloadJSON: d.optional(d.text),
+}, "closed");
+
+export const decodeNodeEventTaken: d.Decoder<NodeEventTaken> = d.object<NodeEventTaken>({
+  ok: d.boolean,
+  event: d.text,
+  handled: d.boolean,
+  reason: d.optional(d.text),
+}, "open");
+
+export const decodeNodeInvokeAsked: d.Decoder<NodeInvokeAsked> = d.object<NodeInvokeAsked>({
+  id: d.lazy(() => decodeInvokeId),
+  nodeId: d.lazy(() => decodeDeviceId),
+  command: d.text,
+  paramsJSON: d.nullable(d.text),
+  timeoutMs: d.integer(0, 9007199254740991),
+  idempotencyKey: d.text,
+}, "open");
+
+export const decodeNodeInvokeParams: d.Decoder<NodeInvokeParams> = d.object<NodeInvokeParams>({
+  nodeId: d.text,
+  command: d.text,
+  params: d.optional(d.any),
+  timeoutMs: d.optional(d.integer(0, 9007199254740991)),
+  queue: d.optional(d.boolean),
+  idempotencyKey: d.lazy(() => decodeClientKey),
+}, "closed");
+
+export const decodeNodeInvokeResultParams: d.Decoder<NodeInvokeResultParams> = d.object<NodeInvokeResultParams>({
+  id: d.text,
+  nodeId: d.text,
+  ok: d.boolean,
+  payload: d.optional(d.any),
+  payloadJSON: d.optional(d.text),
+  error: d.optional(d.lazy(() => decodeNodeSaid)),
+}, "closed");
+
+export const decodeNodeInvokeTaken: d.Decoder<NodeInvokeTaken> = d.object<NodeInvokeTaken>({
+  ok: d.boolean,
+  ignored: d.optional(d.boolean),
+}, "open");
+
+export const decodeNodeInvoked: d.Decoder<NodeInvoked> = d.object<NodeInvoked>({
+  ok: d.boolean,
+  nodeId: d.lazy(() => decodeDeviceId),
+  command: d.text,
+  payload: d.any,
+  payloadJSON: d.nullable(d.text),
+}, "open");
+
+export const decodeNodePairApproved: d.Decoder<NodePairApproved> = d.object<NodePairApproved>({
+  requestId: d.text,
+  node: d.lazy(() => decodeNodeRow),
+}, "open");
+
+export const decodeNodePairDecision: d.Decoder<NodePairDecision> = d.object<NodePairDecision>({
+  requestId: d.text,
+  nodeId: d.lazy(() => decodeDeviceId),
+  decision: d.text,
+  ts: d.lazy(() => decodeTimestamp),
+}, "open");
+
+export const decodeNodePairPage: d.Decoder<NodePairPage> = d.object<NodePairPage>({
+  pending: d.list(d.lazy(() => decodePendingSurface)),
+  paired: d.list(d.lazy(() => decodeNodeRow)),
+}, "open");
+
+export const decodeNodePairParams: d.Decoder<NodePairParams> = d.object<NodePairParams>({
+  requestId: d.text,
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeNodePairRejected: d.Decoder<NodePairRejected> = d.object<NodePairRejected>({
+  requestId: d.text,
+  nodeId: d.lazy(() => decodeDeviceId),
+}, "open");
+
+export const decodeNodeParams: d.Decoder<NodeParams> = d.object<NodeParams>({
+  nodeId: d.text,
+}, "closed");
+
+export const decodeNodePluginTools: d.Decoder<NodePluginTools> = d.object<NodePluginTools>({
+  nodeId: d.lazy(() => decodeDeviceId),
+  tools: d.list(d.any),
+}, "open");
+
+export const decodeNodePluginToolsParams: d.Decoder<NodePluginToolsParams> = d.object<NodePluginToolsParams>({
+  tools: d.list(d.any),
+}, "closed");
+
+export const decodeNodeRenameParams: d.Decoder<NodeRenameParams> = d.object<NodeRenameParams>({
+  nodeId: d.text,
+  displayName: d.text,
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeNodeRenamed: d.Decoder<NodeRenamed> = d.object<NodeRenamed>({
+  nodeId: d.lazy(() => decodeDeviceId),
+  displayName: d.text,
+}, "open");
+
+export const decodeNodeRow: d.Decoder<NodeRow> = d.object<NodeRow>({
+  nodeId: d.lazy(() => decodeDeviceId),
+  displayName: d.optional(d.text),
+  platform: d.optional(d.text),
+  version: d.optional(d.text),
+  deviceFamily: d.optional(d.text),
+  modelIdentifier: d.optional(d.text),
+  remoteIp: d.optional(d.text),
+  caps: d.list(d.text),
+  commands: d.list(d.text),
+  unapproved: d.optional(d.list(d.text)),
+  pathEnv: d.optional(d.text),
+  permissions: d.optional(d.map(d.boolean)),
+  connectedAtMs: d.optional(d.lazy(() => decodeTimestamp)),
+  lastSeenAtMs: d.optional(d.lazy(() => decodeTimestamp)),
+  hostStats: d.optional(d.any),
+  paired: d.boolean,
+  connected: d.boolean,
+}, "open");
+
+export const decodeNodeSaid: d.Decoder<NodeSaid> = d.object<NodeSaid>({
+  code: d.optional(d.text),
+  message: d.optional(d.text),
+}, "closed");
+
+export const decodeNodeShown: d.Decoder<NodeShown> = d.object<NodeShown>({
+  ts: d.lazy(() => decodeTimestamp),
+  nodeId: d.lazy(() => decodeDeviceId),
+  displayName: d.optional(d.text),
+  platform: d.optional(d.text),
+  version: d.optional(d.text),
+  deviceFamily: d.optional(d.text),
+  modelIdentifier: d.optional(d.text),
+  remoteIp: d.optional(d.text),
+  caps: d.list(d.text),
+  commands: d.list(d.text),
+  unapproved: d.optional(d.list(d.text)),
+  pathEnv: d.optional(d.text),
+  permissions: d.optional(d.map(d.boolean)),
+  connectedAtMs: d.optional(d.lazy(() => decodeTimestamp)),
+  lastSeenAtMs: d.optional(d.lazy(() => decodeTimestamp)),
+  hostStats: d.optional(d.any),
+  paired: d.boolean,
+  connected: d.boolean,
+}, "open");
+
+export const decodeNodeSkills: d.Decoder<NodeSkills> = d.object<NodeSkills>({
+  nodeId: d.lazy(() => decodeDeviceId),
+  skills: d.list(d.any),
+}, "open");
+
+export const decodeNodeSkillsParams: d.Decoder<NodeSkillsParams> = d.object<NodeSkillsParams>({
+  skills: d.list(d.any),
+}, "closed");
+
+export const decodeNodesPage: d.Decoder<NodesPage> = d.object<NodesPage>({
+  ts: d.lazy(() => decodeTimestamp),
+  nodes: d.list(d.lazy(() => decodeNodeRow)),
+}, "open");
+
+export const decodeOfAgentParams: d.Decoder<OfAgentParams> = d.object<OfAgentParams>({
+  agentId: d.optional(d.text),
+  sessionKey: d.optional(d.text),
+}, "closed");
+
+export const decodeOfSessionParams: d.Decoder<OfSessionParams> = d.object<OfSessionParams>({
+  sessionKey: d.text,
+  agentId: d.optional(d.text),
 }, "closed");
 
 export const decodeOperand: d.Decoder<Operand> = d.union<Operand>({
@@ -4185,6 +6263,28 @@ export const decodePairingRejected: d.Decoder<PairingRejected> = d.object<Pairin
   deviceId: d.lazy(() => decodeDeviceId),
 }, "open");
 
+export const decodePendingAckParams: d.Decoder<PendingAckParams> = d.object<PendingAckParams>({
+  ids: d.list(d.text),
+}, "closed");
+
+export const decodePendingAcked: d.Decoder<PendingAcked> = d.object<PendingAcked>({
+  nodeId: d.lazy(() => decodeDeviceId),
+  ackedIds: d.list(d.lazy(() => decodeInvokeId)),
+  remainingCount: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodePendingAction: d.Decoder<PendingAction> = d.object<PendingAction>({
+  id: d.lazy(() => decodeInvokeId),
+  command: d.text,
+  paramsJSON: d.nullable(d.text),
+  enqueuedAtMs: d.lazy(() => decodeTimestamp),
+}, "open");
+
+export const decodePendingActions: d.Decoder<PendingActions> = d.object<PendingActions>({
+  nodeId: d.lazy(() => decodeDeviceId),
+  actions: d.list(d.lazy(() => decodePendingAction)),
+}, "open");
+
 export const decodePendingPairing: d.Decoder<PendingPairing> = d.object<PendingPairing>({
   requestId: d.lazy(() => decodePairingId),
   deviceId: d.lazy(() => decodeDeviceId),
@@ -4209,6 +6309,34 @@ export const decodePendingPairing: d.Decoder<PendingPairing> = d.object<PendingP
   ts: d.lazy(() => decodeTimestamp),
 }, "open");
 
+export const decodePendingSurface: d.Decoder<PendingSurface> = d.object<PendingSurface>({
+  requestId: d.text,
+  nodeId: d.lazy(() => decodeDeviceId),
+  displayName: d.optional(d.text),
+  platform: d.optional(d.text),
+  version: d.optional(d.text),
+  caps: d.list(d.text),
+  commands: d.list(d.text),
+  newCommands: d.list(d.text),
+  requiredApproveScopes: d.list(d.text),
+  ts: d.lazy(() => decodeTimestamp),
+}, "open");
+
+export const decodePollParams: d.Decoder<PollParams> = d.object<PollParams>({
+  to: d.text,
+  question: d.text,
+  options: d.list(d.text),
+  maxSelections: d.optional(d.integer(0, 4294967295)),
+  durationSeconds: d.optional(d.integer(0, 9007199254740991)),
+  durationHours: d.optional(d.integer(0, 9007199254740991)),
+  silent: d.optional(d.boolean),
+  isAnonymous: d.optional(d.boolean),
+  threadId: d.optional(d.text),
+  channel: d.optional(d.text),
+  accountId: d.optional(d.text),
+  idempotencyKey: d.lazy(() => decodeClientKey),
+}, "closed");
+
 export const decodePresence: d.Decoder<Presence> = d.object<Presence>({
   ts: d.lazy(() => decodeTimestamp),
   host: d.optional(d.text),
@@ -4224,11 +6352,26 @@ export const decodePresence: d.Decoder<Presence> = d.object<Presence>({
   scopes: d.optional(d.list(d.text)),
 }, "open");
 
+export const decodePresenceEvent: d.Decoder<PresenceEvent> = d.object<PresenceEvent>({
+  presence: d.list(d.lazy(() => decodePresence)),
+}, "open");
+
+export const decodePreviewItem: d.Decoder<PreviewItem> = d.object<PreviewItem>({
+  role: d.lazy(() => decodeWireRole),
+  text: d.text,
+}, "open");
+
+export const decodePreviewStatus: d.Decoder<PreviewStatus> = d.words(["ok", "empty", "missing"]);
+
 export const decodePrice: d.Decoder<Price> = d.object<Price>({
   input: d.integer(0, 9007199254740991),
   output: d.integer(0, 9007199254740991),
   cacheRead: d.integer(0, 9007199254740991),
   cacheWrite: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodeProgressCard: d.Decoder<ProgressCard> = d.object<ProgressCard>({
+  card: d.any,
 }, "open");
 
 export const decodeProviderRow: d.Decoder<ProviderRow> = d.object<ProviderRow>({
@@ -4237,6 +6380,10 @@ export const decodeProviderRow: d.Decoder<ProviderRow> = d.object<ProviderRow>({
   baseUrl: d.text,
   lastFault: d.optional(d.text),
   restingMs: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodeQuestionsPage: d.Decoder<QuestionsPage> = d.object<QuestionsPage>({
+  questions: d.list(d.any),
 }, "open");
 
 export const decodeRecentSession: d.Decoder<RecentSession> = d.object<RecentSession>({
@@ -4290,6 +6437,12 @@ export const decodeRunRow: d.Decoder<RunRow> = d.object<RunRow>({
   endedAt: d.optional(d.lazy(() => decodeTimestamp)),
 }, "open");
 
+export const decodeRunnerInventoryParams: d.Decoder<RunnerInventoryParams> = d.object<RunnerInventoryParams>({
+  protocolFeatures: d.optional(d.list(d.text)),
+  workerHost: d.optional(d.any),
+  runners: d.optional(d.any),
+}, "closed");
+
 export const decodeRunsListParams: d.Decoder<RunsListParams> = d.object<RunsListParams>({
   limit: d.optional(d.integer(0, 4294967295)),
   active: d.optional(d.boolean),
@@ -4308,6 +6461,37 @@ export const decodeRunsPage: d.Decoder<RunsPage> = d.object<RunsPage>({
 export const decodeScope: d.Decoder<Scope> = d.words(["operator.read", "operator.write", "operator.admin", "operator.approvals", "operator.pairing"]);
 
 export const decodeScopeWord: d.Decoder<ScopeWord> = d.words(["owner", "agent", "session"]);
+
+export const decodeSendParams: d.Decoder<SendParams> = d.object<SendParams>({
+  to: d.text,
+  message: d.optional(d.text),
+  mediaUrl: d.optional(d.text),
+  mediaUrls: d.optional(d.list(d.text)),
+  channel: d.optional(d.text),
+  accountId: d.optional(d.text),
+  agentId: d.optional(d.text),
+  threadId: d.optional(d.text),
+  sessionKey: d.optional(d.text),
+  gifPlayback: d.optional(d.boolean),
+  idempotencyKey: d.lazy(() => decodeClientKey),
+}, "closed");
+
+export const decodeSent: d.Decoder<Sent> = d.object<Sent>({
+  runId: d.text,
+  messageId: d.text,
+  channel: d.text,
+}, "open");
+
+export const decodeSessionBranches: d.Decoder<SessionBranches> = d.object<SessionBranches>({
+  branches: d.list(d.any),
+}, "open");
+
+export const decodeSessionCompacted: d.Decoder<SessionCompacted> = d.object<SessionCompacted>({
+  ok: d.boolean,
+  key: d.text,
+  compacted: d.boolean,
+  reason: d.text,
+}, "open");
 
 export const decodeSessionDefaults: d.Decoder<SessionDefaults> = d.object<SessionDefaults>({
   modelProvider: d.text,
@@ -4329,8 +6513,14 @@ export const decodeSessionDescription: d.Decoder<SessionDescription> = d.object<
 export const decodeSessionEntry: d.Decoder<SessionEntry> = d.object<SessionEntry>({
   ok: d.boolean,
   key: d.text,
+  sessionId: d.lazy(() => decodeSessionId),
   path: d.text,
   entry: d.lazy(() => decodeSessionRow),
+}, "open");
+
+export const decodeSessionGroups: d.Decoder<SessionGroups> = d.object<SessionGroups>({
+  groups: d.list(d.any),
+  sectionOrder: d.list(d.text),
 }, "open");
 
 export const decodeSessionId: d.Decoder<SessionId> = d.matching(/^ses_[0-9A-HJKMNP-TV-Z]{26}$/);
@@ -4349,6 +6539,23 @@ export const decodeSessionKeyParams: d.Decoder<SessionKeyParams> = d.object<Sess
 
 export const decodeSessionKind: d.Decoder<SessionKind> = d.words(["direct"]);
 
+export const decodeSessionMessageEvent: d.Decoder<SessionMessageEvent> = d.object<SessionMessageEvent>({
+  sessionKey: d.text,
+  agentId: d.text,
+  ts: d.lazy(() => decodeTimestamp),
+  runId: d.optional(d.text),
+  messageId: d.lazy(() => decodeMessageId),
+  messageSeq: d.optional(d.integer(0, 9007199254740991)),
+  message: d.lazy(() => decodeWireMessage),
+  session: d.optional(d.lazy(() => decodeSessionRow)),
+}, "open");
+
+export const decodeSessionPreview: d.Decoder<SessionPreview> = d.object<SessionPreview>({
+  key: d.text,
+  status: d.lazy(() => decodePreviewStatus),
+  items: d.list(d.lazy(() => decodePreviewItem)),
+}, "open");
+
 export const decodeSessionResumed: d.Decoder<SessionResumed> = d.object<SessionResumed>({
   session: d.lazy(() => decodeSessionRow),
   messages: d.list(d.lazy(() => decodeWireMessage)),
@@ -4359,6 +6566,8 @@ export const decodeSessionResumed: d.Decoder<SessionResumed> = d.object<SessionR
 export const decodeSessionRow: d.Decoder<SessionRow> = d.object<SessionRow>({
   key: d.text,
   kind: d.lazy(() => decodeSessionKind),
+  chatType: d.lazy(() => decodeSessionKind),
+  verboseLevel: d.text,
   sessionId: d.lazy(() => decodeSessionId),
   threadId: d.lazy(() => decodeThreadId),
   updatedAt: d.lazy(() => decodeTimestamp),
@@ -4370,11 +6579,35 @@ export const decodeSessionRow: d.Decoder<SessionRow> = d.object<SessionRow>({
   lastMessagePreview: d.optional(d.text),
   modelProvider: d.optional(d.text),
   model: d.optional(d.text),
+  hasActiveRun: d.optional(d.boolean),
+  activeRunIds: d.optional(d.list(d.text)),
+  inputTokens: d.optional(d.integer(0, 9007199254740991)),
+  outputTokens: d.optional(d.integer(0, 9007199254740991)),
+  totalTokens: d.optional(d.integer(0, 9007199254740991)),
   expiresAt: d.optional(d.lazy(() => decodeTimestamp)),
   expired: d.optional(d.boolean),
 }, "open");
 
 export const decodeSessionScope: d.Decoder<SessionScope> = d.words(["per-sender"]);
+
+export const decodeSessionsChangedEvent: d.Decoder<SessionsChangedEvent> = d.object<SessionsChangedEvent>({
+  sessionKey: d.text,
+  agentId: d.text,
+  ts: d.lazy(() => decodeTimestamp),
+  reason: d.optional(d.text),
+  phase: d.optional(d.text),
+  runId: d.optional(d.text),
+  sessionId: d.optional(d.lazy(() => decodeSessionId)),
+  updatedAt: d.optional(d.lazy(() => decodeTimestamp)),
+  session: d.optional(d.lazy(() => decodeSessionRow)),
+}, "open");
+
+export const decodeSessionsCompactParams: d.Decoder<SessionsCompactParams> = d.object<SessionsCompactParams>({
+  key: d.text,
+  agentId: d.optional(d.text),
+  maxLines: d.optional(d.integer(0, 9007199254740991)),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
 
 export const decodeSessionsCreateParams: d.Decoder<SessionsCreateParams> = d.object<SessionsCreateParams>({
   key: d.optional(d.text),
@@ -4388,6 +6621,7 @@ export const decodeSessionsCreateParams: d.Decoder<SessionsCreateParams> = d.obj
 
 export const decodeSessionsDeleteParams: d.Decoder<SessionsDeleteParams> = d.object<SessionsDeleteParams>({
   key: d.text,
+  agentId: d.optional(d.text),
   deleteTranscript: d.optional(d.boolean),
   idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
 }, "closed");
@@ -4404,6 +6638,9 @@ export const decodeSessionsListParams: d.Decoder<SessionsListParams> = d.object<
   includeGlobal: d.optional(d.boolean),
   includeUnknown: d.optional(d.boolean),
   spawnedBy: d.optional(d.text),
+  archived: d.optional(d.boolean),
+  sortBy: d.optional(d.text),
+  sortDir: d.optional(d.text),
   configuredAgentsOnly: d.optional(d.boolean),
   ownerFirst: d.optional(d.boolean),
 }, "closed");
@@ -4412,6 +6649,7 @@ export const decodeSessionsPage: d.Decoder<SessionsPage> = d.object<SessionsPage
   ts: d.lazy(() => decodeTimestamp),
   path: d.text,
   count: d.integer(0, 4294967295),
+  limitApplied: d.integer(0, 4294967295),
   totalCount: d.integer(0, 9007199254740991),
   hasMore: d.boolean,
   nextOffset: d.nullable(d.integer(0, 4294967295)),
@@ -4424,15 +6662,45 @@ export const decodeSessionsPatchParams: d.Decoder<SessionsPatchParams> = d.objec
   label: d.optional(d.nullable(d.text)),
   model: d.optional(d.nullable(d.text)),
   expiresInMs: d.optional(d.nullable(d.integer(0, 9007199254740991))),
+  agentId: d.optional(d.text),
+  verboseLevel: d.optional(d.text),
+  thinkingLevel: d.optional(d.text),
+  reasoningLevel: d.optional(d.text),
+  responseUsage: d.optional(d.text),
+  elevatedLevel: d.optional(d.text),
+  execHost: d.optional(d.text),
+  execSecurity: d.optional(d.text),
+  execAsk: d.optional(d.text),
+  execNode: d.optional(d.text),
+  sendPolicy: d.optional(d.text),
+  groupActivation: d.optional(d.text),
+  unread: d.optional(d.boolean),
+  expectedMarkedUnreadAt: d.optional(d.lazy(() => decodeTimestamp)),
   idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
 }, "closed");
 
+export const decodeSessionsPreviewParams: d.Decoder<SessionsPreviewParams> = d.object<SessionsPreviewParams>({
+  keys: d.list(d.text),
+  limit: d.optional(d.integer(0, 4294967295)),
+  maxChars: d.optional(d.integer(0, 4294967295)),
+}, "closed");
+
+export const decodeSessionsPreviewed: d.Decoder<SessionsPreviewed> = d.object<SessionsPreviewed>({
+  ts: d.lazy(() => decodeTimestamp),
+  previews: d.list(d.lazy(() => decodeSessionPreview)),
+}, "open");
+
 export const decodeSessionsResetParams: d.Decoder<SessionsResetParams> = d.object<SessionsResetParams>({
   key: d.text,
+  agentId: d.optional(d.text),
+  reason: d.optional(d.text),
   idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
 }, "closed");
 
 export const decodeSessionsResolveParams: d.Decoder<SessionsResolveParams> = d.object<SessionsResolveParams>({
+  includeGlobal: d.optional(d.boolean),
+  includeUnknown: d.optional(d.boolean),
+  spawnedBy: d.optional(d.text),
   key: d.optional(d.text),
   sessionId: d.optional(d.text),
   label: d.optional(d.text),
@@ -4442,6 +6710,16 @@ export const decodeSessionsResolveParams: d.Decoder<SessionsResolveParams> = d.o
 export const decodeSessionsResumeParams: d.Decoder<SessionsResumeParams> = d.object<SessionsResumeParams>({
   key: d.text,
   limit: d.optional(d.integer(0, 4294967295)),
+}, "closed");
+
+export const decodeSessionsSubscribed: d.Decoder<SessionsSubscribed> = d.object<SessionsSubscribed>({
+  subscribed: d.boolean,
+  list: d.optional(d.lazy(() => decodeSessionsPage)),
+}, "open");
+
+export const decodeSetHeartbeatsParams: d.Decoder<SetHeartbeatsParams> = d.object<SetHeartbeatsParams>({
+  enabled: d.boolean,
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
 }, "closed");
 
 export const decodeSetupCodeMade: d.Decoder<SetupCodeMade> = d.object<SetupCodeMade>({
@@ -4464,6 +6742,16 @@ export const decodeShutdownEvent: d.Decoder<ShutdownEvent> = d.object<ShutdownEv
   reason: d.text,
   restartExpectedMs: d.optional(d.integer(0, 9007199254740991)),
 }, "open");
+
+export const decodeSkillsReport: d.Decoder<SkillsReport> = d.object<SkillsReport>({
+  workspaceDir: d.text,
+  managedSkillsDir: d.text,
+  skills: d.list(d.any),
+}, "open");
+
+export const decodeSkillsStatusParams: d.Decoder<SkillsStatusParams> = d.object<SkillsStatusParams>({
+  agentId: d.optional(d.text),
+}, "closed");
 
 export const decodeSpan: d.Decoder<Span> = d.matching(/^[0-9]+(ms|s|m|h|d)$/);
 
@@ -4533,6 +6821,50 @@ export const decodeStatusSessions: d.Decoder<StatusSessions> = d.object<StatusSe
   defaults: d.lazy(() => decodeStatusDefaults),
   recent: d.list(d.lazy(() => decodeSessionRow)),
   byAgent: d.list(d.lazy(() => decodeStatusAgentSessions)),
+}, "open");
+
+export const decodeSuggestionsPage: d.Decoder<SuggestionsPage> = d.object<SuggestionsPage>({
+  suggestions: d.list(d.any),
+}, "open");
+
+export const decodeSystemEventParams: d.Decoder<SystemEventParams> = d.object<SystemEventParams>({
+  text: d.text,
+  deviceId: d.optional(d.text),
+  instanceId: d.optional(d.text),
+  host: d.optional(d.text),
+  ip: d.optional(d.text),
+  mode: d.optional(d.text),
+  version: d.optional(d.text),
+  platform: d.optional(d.text),
+  deviceFamily: d.optional(d.text),
+  modelIdentifier: d.optional(d.text),
+  lastInputSeconds: d.optional(d.integer(0, 9007199254740991)),
+  reason: d.optional(d.text),
+  roles: d.optional(d.list(d.text)),
+  scopes: d.optional(d.list(d.text)),
+  tags: d.optional(d.list(d.text)),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeTalkConfigParams: d.Decoder<TalkConfigParams> = d.object<TalkConfigParams>({
+  includeSecrets: d.optional(d.boolean),
+}, "closed");
+
+export const decodeTalkSettings: d.Decoder<TalkSettings> = d.object<TalkSettings>({
+  config: d.map(d.any),
+}, "open");
+
+export const decodeTasksListParams: d.Decoder<TasksListParams> = d.object<TasksListParams>({
+  sessionKey: d.optional(d.text),
+  agentId: d.optional(d.text),
+  status: d.optional(d.any),
+  sortBy: d.optional(d.text),
+  limit: d.optional(d.integer(0, 4294967295)),
+  cursor: d.optional(d.text),
+}, "closed");
+
+export const decodeTasksPage: d.Decoder<TasksPage> = d.object<TasksPage>({
+  tasks: d.list(d.any),
 }, "open");
 
 export const decodeThread: d.Decoder<Thread> = d.object<Thread>({
@@ -4661,6 +6993,18 @@ export const decodeToolCalled: d.Decoder<ToolCalled> = d.object<ToolCalled>({
   sessionKey: d.text,
 }, "open");
 
+export const decodeToolGroup: d.Decoder<ToolGroup> = d.object<ToolGroup>({
+  id: d.text,
+  label: d.text,
+  source: d.text,
+  tools: d.list(d.lazy(() => decodeCatalogueTool)),
+}, "open");
+
+export const decodeToolProfile: d.Decoder<ToolProfile> = d.object<ToolProfile>({
+  id: d.text,
+  label: d.text,
+}, "open");
+
 export const decodeToolShown: d.Decoder<ToolShown> = d.object<ToolShown>({
   tool: d.lazy(() => decodeToolSpec),
 }, "open");
@@ -4683,6 +7027,17 @@ export const decodeToolsCallParams: d.Decoder<ToolsCallParams> = d.object<ToolsC
   agentId: d.optional(d.text),
   sessionKey: d.optional(d.text),
 }, "closed");
+
+export const decodeToolsCatalogParams: d.Decoder<ToolsCatalogParams> = d.object<ToolsCatalogParams>({
+  agentId: d.optional(d.text),
+  includePlugins: d.optional(d.boolean),
+}, "closed");
+
+export const decodeToolsCatalogue: d.Decoder<ToolsCatalogue> = d.object<ToolsCatalogue>({
+  agentId: d.text,
+  profiles: d.list(d.lazy(() => decodeToolProfile)),
+  groups: d.list(d.lazy(() => decodeToolGroup)),
+}, "open");
 
 export const decodeToolsListParams: d.Decoder<ToolsListParams> = d.object<ToolsListParams>({
   agentId: d.optional(d.lazy(() => decodeAgentId)),
@@ -4772,7 +7127,44 @@ export const decodeUsage: d.Decoder<Usage> = d.object<Usage>({
   estimated: d.boolean,
 }, "open");
 
+export const decodeUsageCostParams: d.Decoder<UsageCostParams> = d.object<UsageCostParams>({
+  days: d.optional(d.integer(0, 4294967295)),
+}, "closed");
+
+export const decodeUsageCosts: d.Decoder<UsageCosts> = d.object<UsageCosts>({
+  updatedAt: d.lazy(() => decodeTimestamp),
+  days: d.integer(0, 4294967295),
+  daily: d.list(d.lazy(() => decodeUsageDay)),
+  totals: d.lazy(() => decodeUsageFigures),
+}, "open");
+
+export const decodeUsageDay: d.Decoder<UsageDay> = d.object<UsageDay>({
+  date: d.text,
+  input: d.integer(0, 9007199254740991),
+  output: d.integer(0, 9007199254740991),
+  cacheRead: d.integer(0, 9007199254740991),
+  cacheWrite: d.integer(0, 9007199254740991),
+  totalTokens: d.integer(0, 9007199254740991),
+  totalCost: d.number,
+  missingCostEntries: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodeUsageFigures: d.Decoder<UsageFigures> = d.object<UsageFigures>({
+  input: d.integer(0, 9007199254740991),
+  output: d.integer(0, 9007199254740991),
+  cacheRead: d.integer(0, 9007199254740991),
+  cacheWrite: d.integer(0, 9007199254740991),
+  totalTokens: d.integer(0, 9007199254740991),
+  totalCost: d.number,
+  missingCostEntries: d.integer(0, 9007199254740991),
+}, "open");
+
 export const decodeUsageGroup: d.Decoder<UsageGroup> = d.words(["day", "model", "session", "agent", "run"]);
+
+export const decodeUsageReport: d.Decoder<UsageReport> = d.object<UsageReport>({
+  updatedAt: d.lazy(() => decodeTimestamp),
+  providers: d.list(d.any),
+}, "open");
 
 export const decodeUsageRow: d.Decoder<UsageRow> = d.object<UsageRow>({
   group: d.text,
@@ -4782,6 +7174,14 @@ export const decodeUsageRow: d.Decoder<UsageRow> = d.object<UsageRow>({
   unpriced: d.integer(0, 9007199254740991),
   usage: d.lazy(() => decodeUsage),
 }, "open");
+
+export const decodeUsersPrefs: d.Decoder<UsersPrefs> = d.object<UsersPrefs>({
+  status: d.text,
+}, "open");
+
+export const decodeUsersPrefsParams: d.Decoder<UsersPrefsParams> = d.object<UsersPrefsParams>({
+  keys: d.optional(d.list(d.text)),
+}, "closed");
 
 export const decodeVerifyCheck: d.Decoder<VerifyCheck> = d.object<VerifyCheck>({
   name: d.text,
@@ -4794,7 +7194,19 @@ export const decodeVerifyFound: d.Decoder<VerifyFound> = d.object<VerifyFound>({
   findings: d.list(d.text),
 }, "open");
 
+export const decodeVoicewakeWords: d.Decoder<VoicewakeWords> = d.object<VoicewakeWords>({
+  triggers: d.list(d.text),
+}, "open");
+
 export const decodeWaitStatus: d.Decoder<WaitStatus> = d.words(["ok", "error", "timeout"]);
+
+export const decodeWakeMode: d.Decoder<WakeMode> = d.words(["now", "next-heartbeat"]);
+
+export const decodeWakeParams: d.Decoder<WakeParams> = d.object<WakeParams>({
+  mode: d.lazy(() => decodeWakeMode),
+  text: d.text,
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
 
 export const decodeWireDelta: d.Decoder<WireDelta> = d.object<WireDelta>({
   runId: d.text,
@@ -5023,14 +7435,26 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "budget.usage": d.lazy(() => decodeBudgetUsageParams),
   "budget.limits.get": d.lazy(() => decodeLimitsGetParams),
   "budget.limits.set": d.lazy(() => decodeLimitsSetParams),
+  "agent.identity.get": d.lazy(() => decodeAgentIdentityParams),
+  "tools.catalog": d.lazy(() => decodeToolsCatalogParams),
+  "skills.status": d.lazy(() => decodeSkillsStatusParams),
+  "commands.list": d.lazy(() => decodeCommandsListParams),
+  "talk.config": d.lazy(() => decodeTalkConfigParams),
+  "voicewake.get": d.lazy(() => decodeNoParams),
+  "channels.status": d.lazy(() => decodeChannelsStatusParams),
+  "send": d.lazy(() => decodeSendParams),
+  "poll": d.lazy(() => decodePollParams),
   "chat.send": d.lazy(() => decodeChatSendParams),
   "chat.history": d.lazy(() => decodeChatHistoryParams),
+  "chat.startup": d.lazy(() => decodeChatHistoryParams),
   "chat.abort": d.lazy(() => decodeChatAbortParams),
   "config.get": d.lazy(() => decodeConfigGetParams),
   "config.set": d.lazy(() => decodeConfigSetParams),
   "config.unset": d.lazy(() => decodeConfigUnsetParams),
   "config.explain": d.lazy(() => decodeConfigExplainParams),
   "config.schema": d.lazy(() => decodeNoParams),
+  "cron.list": d.lazy(() => decodeCronListParams),
+  "cron.status": d.lazy(() => decodeNoParams),
   "device.pair.list": d.lazy(() => decodeNoParams),
   "device.pair.approve": d.lazy(() => decodePairingApproveParams),
   "device.pair.reject": d.lazy(() => decodePairingParams),
@@ -5039,15 +7463,61 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "device.token.rotate": d.lazy(() => decodeTokenRotateParams),
   "device.token.revoke": d.lazy(() => decodeTokenParams),
   "device.setup.code": d.lazy(() => decodeSetupCodeParams),
+  "exec.approval.request": d.lazy(() => decodeExecApprovalRequestParams),
+  "exec.approval.waitDecision": d.lazy(() => decodeExecApprovalIdParams),
+  "exec.approval.resolve": d.lazy(() => decodeExecApprovalResolveParams),
+  "exec.approval.get": d.lazy(() => decodeExecApprovalIdParams),
+  "exec.approval.list": d.lazy(() => decodeNoParams),
+  "approval.get": d.lazy(() => decodeApprovalGetParams),
+  "approval.resolve": d.lazy(() => decodeApprovalResolveParams),
+  "exec.approvals.get": d.lazy(() => decodeNoParams),
+  "last-heartbeat": d.lazy(() => decodeNoParams),
+  "set-heartbeats": d.lazy(() => decodeSetHeartbeatsParams),
+  "wake": d.lazy(() => decodeWakeParams),
+  "system-event": d.lazy(() => decodeSystemEventParams),
+  "logs.tail": d.lazy(() => decodeLogsTailParams),
   "memory.search": d.lazy(() => decodeMemorySearchParams),
   "memory.list": d.lazy(() => decodeMemoryListParams),
   "memory.add": d.lazy(() => decodeMemoryAddParams),
   "memory.forget": d.lazy(() => decodeMemoryForgetParams),
-  "models.list": d.lazy(() => decodeNoParams),
+  "models.list": d.lazy(() => decodeModelsListParams),
   "models.status": d.lazy(() => decodeNoParams),
+  "node.list": d.lazy(() => decodeNoParams),
+  "node.describe": d.lazy(() => decodeNodeParams),
+  "node.rename": d.lazy(() => decodeNodeRenameParams),
+  "node.invoke": d.lazy(() => decodeNodeInvokeParams),
+  "node.invoke.result": d.lazy(() => decodeNodeInvokeResultParams),
+  "node.event": d.lazy(() => decodeNodeEventParams),
+  "node.pair.list": d.lazy(() => decodeNoParams),
+  "node.pair.approve": d.lazy(() => decodeNodePairParams),
+  "node.pair.reject": d.lazy(() => decodeNodePairParams),
+  "node.runnerInventory.update": d.lazy(() => decodeRunnerInventoryParams),
+  "node.skills.update": d.lazy(() => decodeNodeSkillsParams),
+  "node.pluginTools.update": d.lazy(() => decodeNodePluginToolsParams),
+  "skills.bins": d.lazy(() => decodeNoParams),
+  "node.pending.pull": d.lazy(() => decodeNoParams),
+  "node.pending.ack": d.lazy(() => decodePendingAckParams),
+  "node.lease.list": d.lazy(() => decodeNoParams),
+  "node.lease.arm": d.lazy(() => decodeLeaseArmParams),
+  "node.lease.end": d.lazy(() => decodeLeaseEndParams),
+  "plugin.approval.list": d.lazy(() => decodeNoParams),
+  "question.list": d.lazy(() => decodeNoParams),
+  "taskSuggestions.list": d.lazy(() => decodeOfAgentParams),
+  "tasks.list": d.lazy(() => decodeTasksListParams),
+  "sessions.groups.list": d.lazy(() => decodeNoParams),
+  "sessions.branches.list": d.lazy(() => decodeOfSessionParams),
+  "sessions.companion.state": d.lazy(() => decodeOfSessionParams),
+  "progressCard.get": d.lazy(() => decodeOfSessionParams),
+  "users.prefs.get": d.lazy(() => decodeUsersPrefsParams),
   "runs.list": d.lazy(() => decodeRunsListParams),
   "runs.log": d.lazy(() => decodeRunsLogParams),
   "trace.why": d.lazy(() => decodeTraceWhyParams),
+  "sessions.subscribe": d.lazy(() => decodeSessionsListParams),
+  "sessions.unsubscribe": d.lazy(() => decodeNoParams),
+  "sessions.messages.subscribe": d.lazy(() => decodeMessagesSubscribeParams),
+  "sessions.messages.unsubscribe": d.lazy(() => decodeMessagesSubscribeParams),
+  "sessions.preview": d.lazy(() => decodeSessionsPreviewParams),
+  "sessions.compact": d.lazy(() => decodeSessionsCompactParams),
   "sessions.list": d.lazy(() => decodeSessionsListParams),
   "sessions.create": d.lazy(() => decodeSessionsCreateParams),
   "sessions.resolve": d.lazy(() => decodeSessionsResolveParams),
@@ -5073,6 +7543,8 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "tools.list": d.lazy(() => decodeToolsListParams),
   "tools.show": d.lazy(() => decodeToolsShowParams),
   "tools.call": d.lazy(() => decodeToolsCallParams),
+  "usage.status": d.lazy(() => decodeNoParams),
+  "usage.cost": d.lazy(() => decodeUsageCostParams),
   "workers.list": d.lazy(() => decodeNoParams),
 };
 
@@ -5095,14 +7567,26 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "budget.usage": d.lazy(() => decodeBudgetUsed),
   "budget.limits.get": d.lazy(() => decodeLimitsShown),
   "budget.limits.set": d.lazy(() => decodeLimitsShown),
+  "agent.identity.get": d.lazy(() => decodeAgentIdentity),
+  "tools.catalog": d.lazy(() => decodeToolsCatalogue),
+  "skills.status": d.lazy(() => decodeSkillsReport),
+  "commands.list": d.lazy(() => decodeCommandsPage),
+  "talk.config": d.lazy(() => decodeTalkSettings),
+  "voicewake.get": d.lazy(() => decodeVoicewakeWords),
+  "channels.status": d.lazy(() => decodeChannelsReport),
+  "send": d.lazy(() => decodeSent),
+  "poll": d.lazy(() => decodeSent),
   "chat.send": d.lazy(() => decodeChatSent),
   "chat.history": d.lazy(() => decodeChatHistoryPage),
+  "chat.startup": d.lazy(() => decodeChatStartupPage),
   "chat.abort": d.lazy(() => decodeChatAborted),
   "config.get": d.lazy(() => decodeConfigShown),
   "config.set": d.lazy(() => decodeConfigChanged),
   "config.unset": d.lazy(() => decodeConfigChanged),
   "config.explain": d.lazy(() => decodeConfigExplained),
   "config.schema": d.lazy(() => decodeConfigSchemaShown),
+  "cron.list": d.lazy(() => decodeCronPage),
+  "cron.status": d.lazy(() => decodeCronReport),
   "device.pair.list": d.lazy(() => decodeDeviceList),
   "device.pair.approve": d.lazy(() => decodePairingApproved),
   "device.pair.reject": d.lazy(() => decodePairingRejected),
@@ -5111,15 +7595,61 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "device.token.rotate": d.lazy(() => decodeTokenRotated),
   "device.token.revoke": d.lazy(() => decodeTokenRevoked),
   "device.setup.code": d.lazy(() => decodeSetupCodeMade),
+  "exec.approval.request": d.lazy(() => decodeExecApprovalReply),
+  "exec.approval.waitDecision": d.lazy(() => decodeExecApprovalReply),
+  "exec.approval.resolve": d.lazy(() => decodeExecApprovalSettled),
+  "exec.approval.get": d.lazy(() => decodeExecApprovalRow),
+  "exec.approval.list": d.list(d.lazy(() => decodeExecApprovalRow)),
+  "approval.get": d.lazy(() => decodeApprovalFound),
+  "approval.resolve": d.lazy(() => decodeApprovalApplied),
+  "exec.approvals.get": d.lazy(() => decodeExecApprovalsFile),
+  "last-heartbeat": d.any,
+  "set-heartbeats": d.lazy(() => decodeHeartbeatsSet),
+  "wake": d.lazy(() => decodeDone),
+  "system-event": d.lazy(() => decodeDone),
+  "logs.tail": d.lazy(() => decodeLogLines),
   "memory.search": d.lazy(() => decodeMemoriesPage),
   "memory.list": d.lazy(() => decodeMemoriesPage),
   "memory.add": d.lazy(() => decodeMemoryStored),
   "memory.forget": d.lazy(() => decodeMemoryForgotten),
   "models.list": d.lazy(() => decodeModelsPage),
   "models.status": d.lazy(() => decodeModelsReport),
+  "node.list": d.lazy(() => decodeNodesPage),
+  "node.describe": d.lazy(() => decodeNodeShown),
+  "node.rename": d.lazy(() => decodeNodeRenamed),
+  "node.invoke": d.lazy(() => decodeNodeInvoked),
+  "node.invoke.result": d.lazy(() => decodeNodeInvokeTaken),
+  "node.event": d.lazy(() => decodeNodeEventTaken),
+  "node.pair.list": d.lazy(() => decodeNodePairPage),
+  "node.pair.approve": d.lazy(() => decodeNodePairApproved),
+  "node.pair.reject": d.lazy(() => decodeNodePairRejected),
+  "node.runnerInventory.update": d.lazy(() => decodeNodeParams),
+  "node.skills.update": d.lazy(() => decodeNodeSkills),
+  "node.pluginTools.update": d.lazy(() => decodeNodePluginTools),
+  "skills.bins": d.lazy(() => decodeBins),
+  "node.pending.pull": d.lazy(() => decodePendingActions),
+  "node.pending.ack": d.lazy(() => decodePendingAcked),
+  "node.lease.list": d.lazy(() => decodeLeasesPage),
+  "node.lease.arm": d.lazy(() => decodeLeaseShown),
+  "node.lease.end": d.lazy(() => decodeLeasesPage),
+  "plugin.approval.list": d.list(d.any),
+  "question.list": d.lazy(() => decodeQuestionsPage),
+  "taskSuggestions.list": d.lazy(() => decodeSuggestionsPage),
+  "tasks.list": d.lazy(() => decodeTasksPage),
+  "sessions.groups.list": d.lazy(() => decodeSessionGroups),
+  "sessions.branches.list": d.lazy(() => decodeSessionBranches),
+  "sessions.companion.state": d.lazy(() => decodeCompanionState),
+  "progressCard.get": d.lazy(() => decodeProgressCard),
+  "users.prefs.get": d.lazy(() => decodeUsersPrefs),
   "runs.list": d.lazy(() => decodeRunsPage),
   "runs.log": d.lazy(() => decodeRunLog),
   "trace.why": d.lazy(() => decodeTraceExplained),
+  "sessions.subscribe": d.lazy(() => decodeSessionsSubscribed),
+  "sessions.unsubscribe": d.lazy(() => decodeSessionsSubscribed),
+  "sessions.messages.subscribe": d.lazy(() => decodeMessagesSubscribed),
+  "sessions.messages.unsubscribe": d.lazy(() => decodeMessagesSubscribed),
+  "sessions.preview": d.lazy(() => decodeSessionsPreviewed),
+  "sessions.compact": d.lazy(() => decodeSessionCompacted),
   "sessions.list": d.lazy(() => decodeSessionsPage),
   "sessions.create": d.lazy(() => decodeSessionEntry),
   "sessions.resolve": d.lazy(() => decodeSessionKeyFound),
@@ -5145,6 +7675,8 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "tools.list": d.lazy(() => decodeToolsPage),
   "tools.show": d.lazy(() => decodeToolShown),
   "tools.call": d.lazy(() => decodeToolCalled),
+  "usage.status": d.lazy(() => decodeUsageReport),
+  "usage.cost": d.lazy(() => decodeUsageCosts),
   "workers.list": d.lazy(() => decodeWorkersPage),
 };
 
@@ -5152,9 +7684,18 @@ export const events: { [E in keyof Events]: d.Decoder<Events[E]> } = {
   "connect.challenge": d.lazy(() => decodeChallenge),
   "tick": d.lazy(() => decodeTickEvent),
   "health": d.lazy(() => decodeHealthReport),
+  "presence": d.lazy(() => decodePresenceEvent),
   "shutdown": d.lazy(() => decodeShutdownEvent),
+  "node.invoke.request": d.lazy(() => decodeNodeInvokeAsked),
+  "node.pair.requested": d.lazy(() => decodePendingSurface),
+  "node.pair.resolved": d.lazy(() => decodeNodePairDecision),
+  "exec.approval.requested": d.lazy(() => decodeExecApprovalRow),
+  "exec.approval.resolved": d.lazy(() => decodeExecApprovalResolvedEvent),
+  "config.changed": d.lazy(() => decodeConfigChangedEvent),
   "agent": d.lazy(() => decodeAgentEvent),
   "chat": d.lazy(() => decodeChatEvent),
+  "sessions.changed": d.lazy(() => decodeSessionsChangedEvent),
+  "session.message": d.lazy(() => decodeSessionMessageEvent),
 };
 
 export const notifications: { [N in keyof Notifications]: d.Decoder<Notifications[N]> } = {
