@@ -12,19 +12,6 @@ use crate::socket::outbox::BYTES_MAX;
 
 /// Methods that make sense over JSON-RPC only.
 pub(crate) const JSONRPC_ONLY: [&str; 1] = ["events.subscribe"];
-/// Events that frames clients may hear.
-const EVENTS: [&str; 9] = [
-    "connect.challenge",
-    "agent",
-    "chat",
-    "presence",
-    "health",
-    "tick",
-    "shutdown",
-    "device.pair.requested",
-    "device.pair.resolved",
-];
-
 /// What a connection is told, whoever it is. `auth` says what it may do.
 pub(crate) async fn hello_ok(
     core: &Core,
@@ -48,7 +35,9 @@ pub(crate) async fn hello_ok(
         },
         features: HelloFeatures {
             methods: methods.map(str::to_owned).collect(),
-            events: EVENTS.into_iter().map(str::to_owned).collect(),
+            events: adjutant_protocol::event_specs()
+                .map(|spec| spec.name.to_owned())
+                .collect(),
             capabilities: Vec::new(),
         },
         snapshot: HelloSnapshot {

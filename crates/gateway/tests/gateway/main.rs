@@ -8,6 +8,7 @@ mod frames;
 mod guards;
 mod key;
 mod pages;
+mod pairing;
 mod rpc;
 mod sockets;
 mod world;

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::access::Scope;
 
 pub mod connection;
+pub mod devices;
 pub mod runs;
 
 /// Who hears an event.
@@ -121,8 +122,11 @@ macro_rules! events {
 pub(crate) use events;
 
 /// Every row, family by family.
-pub const FAMILIES: &[(&str, &[EventSpec])] =
-    &[("connection", connection::ROWS), ("runs", runs::ROWS)];
+pub const FAMILIES: &[(&str, &[EventSpec])] = &[
+    ("connection", connection::ROWS),
+    ("devices", devices::ROWS),
+    ("runs", runs::ROWS),
+];
 
 /// Every row.
 pub fn event_specs() -> impl Iterator<Item = &'static EventSpec> {
