@@ -87,33 +87,6 @@ pub(crate) struct Newcomer<'a> {
 }
 
 impl Subscriber {
-    /// Says something that is not part of the feed.
-    fn say(
-        &mut self,
-        name: &'static str,
-        payload: &RawValue,
-        state_version: Option<(u64, u64)>,
-        drop_it: Drop,
-    ) {
-        let mut out = Outbound::Event {
-            name,
-            payload,
-            seq: None,
-            state_version,
-        };
-        let text = match self.format {
-            Format::JsonRpc => JsonRpc.encode(out),
-            Format::Frames { codec, .. } => {
-                self.seq += 1;
-                if let Outbound::Event { seq, .. } = &mut out {
-                    *seq = Some(self.seq);
-                }
-                codec.encode(out)
-            }
-        };
-        self.outbox.event(text.into(), drop_it);
-    }
-
     fn wants(&self, session: Option<&str>) -> bool {
         match &self.wanted {
             Wanted::All => true,
@@ -177,7 +150,18 @@ impl Hub {
             sent: 0,
             seq: 0,
         };
-        self.lock().subscribers.insert(id, subscriber);
+        let mut state = self.lock();
+        // A machine is one node: its newer connection takes the place of the older (ND-5).
+        if caller.role == Role::Node {
+            for older in state.subscribers.values() {
+                if older.device == subscriber.device {
+                    older
+                        .outbox
+                        .cut(Farewell::new(1008, "replaced by a newer connection"));
+                }
+            }
+        }
+        state.subscribers.insert(id, subscriber);
     }
 
     pub(crate) fn unsubscribe(&self, id: u64) {
@@ -241,20 +225,27 @@ impl Hub {
         devices.collect()
     }
 
-    /// Tells whoever holds this scope, in either format.
-    pub(crate) fn tell_holders(&self, scope: Scope, name: &'static str, payload: &RawValue) {
-        let mut state = self.lock();
-        let holders = state.subscribers.values_mut();
-        for subscriber in holders.filter(|s| s.scopes.allow(scope)) {
-            subscriber.say(name, payload, None, Drop::WhenFull);
-        }
-    }
-
-    /// Who is there, the newest last, at most [`PRESENT_MAX`].
+    /// What is connected, at most [`PRESENT_MAX`]; a device or an installation once, however many connections it has.
     pub(crate) fn present(&self) -> Vec<Presence> {
-        let state = self.lock();
-        let skip = state.present.len().saturating_sub(PRESENT_MAX);
-        state.present.values().skip(skip).cloned().collect()
+        let mut entries: BTreeMap<String, Presence> = BTreeMap::new();
+        for (id, presence) in &self.lock().present {
+            let name = presence
+                .device_id
+                .as_ref()
+                .or(presence.instance_id.as_ref());
+            let key = name.cloned().unwrap_or_else(|| id.to_string());
+            let mut entry = presence.clone();
+            if let Some(older) = entries.remove(&key) {
+                let mut roles = entry.roles.take().unwrap_or_default();
+                roles.extend(older.roles.unwrap_or_default());
+                roles.sort();
+                roles.dedup();
+                entry.roles = Some(roles);
+            }
+            entries.insert(key, entry);
+        }
+        let skip = entries.len().saturating_sub(PRESENT_MAX);
+        entries.into_values().skip(skip).collect()
     }
 
     pub(crate) fn presence_version(&self) -> u64 {

@@ -2936,6 +2936,30 @@ data class PageParams(
     val offset: Long? = null,
 )
 
+/** How a request was answered. */
+@Serializable
+enum class PairDecision {
+    /** Yes. */
+    @SerialName("approved")
+    APPROVED,
+    /** No. */
+    @SerialName("rejected")
+    REJECTED,
+}
+
+/** Payload of `device.pair.resolved`. */
+@Serializable
+data class PairResolvedEvent(
+    /** The request; a name of its own when nobody was asked. */
+    val requestId: String,
+    /** The device. */
+    val deviceId: DeviceId,
+    /** How it was answered. */
+    val decision: PairDecision,
+    /** When. */
+    val ts: Timestamp,
+)
+
 /** A device. */
 @Serializable
 data class PairedDevice(
@@ -5753,6 +5777,10 @@ object Events {
     val presence = Event("presence", PresenceEvent.serializer())
     /** The gateway stops; the socket is closed after it. */
     val shutdown = Event("shutdown", ShutdownEvent.serializer())
+    /** A device asks to be let in. */
+    val devicePairRequested = Event("device.pair.requested", PendingPairing.serializer())
+    /** A device was let in or refused, by a person or by a stated rule. */
+    val devicePairResolved = Event("device.pair.resolved", PairResolvedEvent.serializer())
     /** A node is asked to do something; it answers with `node.invoke.result`. */
     val nodeInvokeRequest = Event("node.invoke.request", NodeInvokeAsked.serializer())
     /** A node offers more than was approved. */
@@ -5780,6 +5808,8 @@ object Events {
         health,
         presence,
         shutdown,
+        devicePairRequested,
+        devicePairResolved,
         nodeInvokeRequest,
         nodePairRequested,
         nodePairResolved,

@@ -4219,6 +4219,33 @@ public struct PageParams: Codable, Hashable, Sendable {
     }
 }
 
+/** How a request was answered. */
+public enum PairDecision: String, Codable, Hashable, Sendable, CaseIterable {
+    /** Yes. */
+    case approved = "approved"
+    /** No. */
+    case rejected = "rejected"
+}
+
+/** Payload of `device.pair.resolved`. */
+public struct PairResolvedEvent: Codable, Hashable, Sendable {
+    /** The request; a name of its own when nobody was asked. */
+    public var requestId: String
+    /** The device. */
+    public var deviceId: DeviceId
+    /** How it was answered. */
+    public var decision: PairDecision
+    /** When. */
+    public var ts: Timestamp
+
+    public init(requestId: String, deviceId: DeviceId, decision: PairDecision, ts: Timestamp) {
+        self.requestId = requestId
+        self.deviceId = deviceId
+        self.decision = decision
+        self.ts = ts
+    }
+}
+
 /** A device. */
 public struct PairedDevice: Codable, Hashable, Sendable {
     /** The hash of its key. */
@@ -8101,6 +8128,10 @@ public enum Events {
     public static let presence = Event<PresenceEvent>(name: "presence")
     /** The gateway stops; the socket is closed after it. */
     public static let shutdown = Event<ShutdownEvent>(name: "shutdown")
+    /** A device asks to be let in. */
+    public static let devicePairRequested = Event<PendingPairing>(name: "device.pair.requested")
+    /** A device was let in or refused, by a person or by a stated rule. */
+    public static let devicePairResolved = Event<PairResolvedEvent>(name: "device.pair.resolved")
     /** A node is asked to do something; it answers with `node.invoke.result`. */
     public static let nodeInvokeRequest = Event<NodeInvokeAsked>(name: "node.invoke.request")
     /** A node offers more than was approved. */
@@ -8128,6 +8159,8 @@ public enum Events {
         health,
         presence,
         shutdown,
+        devicePairRequested,
+        devicePairResolved,
         nodeInvokeRequest,
         nodePairRequested,
         nodePairResolved,

@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use adjutant_domain::time::Span;
 
 mod agents;
+mod devices;
 mod gateway;
 mod node;
 mod nodes;
@@ -15,6 +16,7 @@ mod settings;
 mod talk;
 
 pub(crate) use agents::*;
+pub(crate) use devices::*;
 pub(crate) use gateway::*;
 pub(crate) use node::*;
 pub(crate) use nodes::*;
@@ -153,6 +155,24 @@ pub(crate) enum Command {
   adjutant memory add \"The printer is on 192.168.1.20\""
     )]
     Memory(MemoryCommand),
+    /// Devices: what may connect, as what.
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES:
+  adjutant devices list
+  adjutant devices approve pair_01JD…
+  adjutant devices revoke 13db86a4b5da --role node"
+    )]
+    Devices(DevicesCommand),
+    /// Pairing: requests of new devices, and codes for them.
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES:
+  adjutant pairing list
+  adjutant pairing approve 7K2M-9QXD
+  adjutant pairing code"
+    )]
+    Pairing(PairingCommand),
     /// Budget: what was spent, and what may be spent.
     #[command(
         subcommand,

@@ -12,6 +12,7 @@ mod agent;
 mod approvals;
 mod budget;
 mod config;
+mod devices;
 mod gateway;
 mod health;
 mod memory;
@@ -42,6 +43,8 @@ pub(crate) async fn dispatch(cx: &Cx<'_>, command: Option<Command>) -> Result<Ex
         Some(Command::Tool(command)) => tool::tool(cx, command).await,
         Some(Command::Approvals(command)) => approvals::approvals(cx, command).await,
         Some(Command::Memory(command)) => memory::memory(cx, command).await,
+        Some(Command::Devices(command)) => devices::devices(cx, command).await,
+        Some(Command::Pairing(command)) => devices::pairing(cx, command).await,
         Some(Command::Budget(command)) => budget::budget(cx, command).await,
         Some(Command::Models(command)) => models::models(cx, &command).await,
         Some(Command::Gateway(command)) => gateway::gateway(cx, command).await,

@@ -1,13 +1,16 @@
 //! Devices: the texts that are derived and never stored, and who is told when one asks or is answered.
 
-use serde_json::json;
-
-use adjutant_domain::access::{Role, Scope, Scopes};
+use adjutant_domain::access::{Role, Scopes};
 use adjutant_domain::device::{NewToken, PairingRequest};
 use adjutant_domain::id::{DeviceId, PairingId};
 use adjutant_protocol::Caller;
+use adjutant_protocol::events::devices::{
+    DevicePairRequested, DevicePairResolved, PairResolvedEvent,
+};
 use adjutant_protocol::methods::devices::PendingPairing;
 use adjutant_vault::{Secret, Token, digest};
+
+pub(crate) use adjutant_protocol::events::devices::PairDecision as Decision;
 
 use crate::core::Core;
 use crate::socket::{Farewell, Outbox};
@@ -126,43 +129,25 @@ impl Core {
 
     /// Tells approvers that a device asks.
     pub(crate) fn tell_requested(&self, request: &PairingRequest) {
-        if let Ok(payload) = serde_json::value::to_raw_value(&self.pending(request)) {
-            self.hub
-                .tell_holders(Scope::Pairing, "device.pair.requested", &payload);
-        }
+        self.hub
+            .broadcast::<DevicePairRequested>(&self.pending(request), None);
     }
 
     /// Tells approvers how a request was answered.
     pub(crate) fn tell_resolved(&self, id: &str, device: &DeviceId, decision: Decision) {
-        let payload = json!({
-            "requestId": id, "deviceId": device, "decision": decision.word(), "ts": self.now(),
-        });
-        if let Ok(payload) = serde_json::value::to_raw_value(&payload) {
-            self.hub
-                .tell_holders(Scope::Pairing, "device.pair.resolved", &payload);
-        }
+        let event = PairResolvedEvent {
+            request_id: id.to_owned(),
+            device_id: device.clone(),
+            decision,
+            ts: self.now(),
+        };
+        self.hub.broadcast::<DevicePairResolved>(&event, None);
     }
 }
 
 /// How connections of a device end whose credential was taken away.
 pub(crate) fn revoked() -> Farewell {
     Farewell::new(4001, "device credentials changed")
-}
-
-/// How a request was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Decision {
-    Approved,
-    Rejected,
-}
-
-impl Decision {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Approved => "approved",
-            Self::Rejected => "rejected",
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What a node offers beyond what a person approved: held back, listed, approved or refused.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use adjutant_domain::access::Scope;
 use adjutant_domain::device::{Device, NodeClaims};
 use adjutant_domain::id::DeviceId;
 use adjutant_domain::time::Timestamp;
+use adjutant_protocol::EventType as _;
+use adjutant_protocol::events::nodes::{NodePairDecision, NodePairRequested, NodePairResolved};
 use adjutant_protocol::methods::nodes::PendingSurface;
 
 use super::{Nodes, Seat};
@@ -73,7 +75,7 @@ impl Core {
             surface
         };
         let pending = self.pending_surface(device, &surface);
-        self.tell_pairing("node.pair.requested", &json!(pending));
+        self.hub.broadcast::<NodePairRequested>(&pending, None);
     }
 
     /// A request as approvers see it.
@@ -103,18 +105,15 @@ impl Core {
 
     /// Tells approvers and the node how a request was answered.
     pub(crate) fn tell_surface(&self, node: &DeviceId, request: &str, decision: &str) {
-        let payload = json!({
-            "requestId": request, "nodeId": node, "decision": decision, "ts": self.now(),
-        });
-        self.tell_pairing("node.pair.resolved", &payload);
+        let payload = NodePairDecision {
+            request_id: request.to_owned(),
+            node_id: node.clone(),
+            decision: decision.to_owned(),
+            ts: self.now(),
+        };
+        self.hub.broadcast::<NodePairResolved>(&payload, None);
         if let Some(seat) = self.nodes.seat(node) {
-            seat.say("node.pair.resolved", &payload);
-        }
-    }
-
-    fn tell_pairing(&self, name: &'static str, payload: &Value) {
-        if let Ok(payload) = serde_json::value::to_raw_value(payload) {
-            self.hub.tell_holders(Scope::Pairing, name, &payload);
+            seat.say(NodePairResolved::SPEC.name, &json!(payload));
         }
     }
 }

@@ -315,3 +315,25 @@ async fn a_flood_of_requests_ends_at_three_per_source_and_the_gateway_stays_well
     world.assert_healthy().await;
     assert!(TOKEN.len() > 31);
 }
+
+#[tokio::test]
+async fn a_device_is_present_once_however_many_connections_it_has() {
+    let world = World::new().await;
+    let key = Key::new("desk");
+    let surface = Ask {
+        client: ("gateway-client", "ui"),
+        ..Ask::operator(&[READ])
+    };
+    let (_one, _) = world.device(&key, &surface).await.hello();
+    let (_two, _) = world.device(&key, &surface).await.hello();
+    let (_node, _) = world.device(&key, &Ask::node(&[])).await.hello();
+    let present = world.ok("system-presence", json!({})).await;
+    let own: Vec<&Value> = present
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["deviceId"] == key.id())
+        .collect();
+    assert_eq!(own.len(), 1, "{present}");
+    assert_eq!(own[0]["roles"], json!(["node", "operator"]));
+}

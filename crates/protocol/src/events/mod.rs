@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::access::{Role, Scope, Scopes};
 
 pub mod connection;
+pub mod devices;
 pub mod nodes;
 pub mod questions;
 pub mod runs;
@@ -141,6 +142,7 @@ pub(crate) use events;
 /// Every row, family by family.
 pub const FAMILIES: &[(&str, &[EventSpec])] = &[
     ("connection", connection::ROWS),
+    ("devices", devices::ROWS),
     ("nodes", nodes::ROWS),
     ("questions", questions::ROWS),
     ("runs", runs::ROWS),

@@ -2422,6 +2422,21 @@ export interface PageParams {
   offset?: number;
 }
 
+/** How a request was answered. */
+export type PairDecision = "approved" | "rejected";
+
+/** Payload of `device.pair.resolved`. */
+export interface PairResolvedEvent {
+  /** The request; a name of its own when nobody was asked. */
+  requestId: string;
+  /** The device. */
+  deviceId: DeviceId;
+  /** How it was answered. */
+  decision: PairDecision;
+  /** When. */
+  ts: Timestamp;
+}
+
 /** A device. */
 export interface PairedDevice {
   /** The hash of its key. */
@@ -4776,6 +4791,10 @@ export interface Events {
   "presence": PresenceEvent;
   /** The gateway stops; the socket is closed after it. */
   "shutdown": ShutdownEvent;
+  /** A device asks to be let in. */
+  "device.pair.requested": PendingPairing;
+  /** A device was let in or refused, by a person or by a stated rule. */
+  "device.pair.resolved": PairResolvedEvent;
   /** A node is asked to do something; it answers with `node.invoke.result`. */
   "node.invoke.request": NodeInvokeAsked;
   /** A node offers more than was approved. */
@@ -6215,6 +6234,15 @@ export const decodePageParams: d.Decoder<PageParams> = d.object<PageParams>({
   limit: d.optional(d.integer(0, 4294967295)),
   offset: d.optional(d.integer(0, 4294967295)),
 }, "closed");
+
+export const decodePairDecision: d.Decoder<PairDecision> = d.words(["approved", "rejected"]);
+
+export const decodePairResolvedEvent: d.Decoder<PairResolvedEvent> = d.object<PairResolvedEvent>({
+  requestId: d.text,
+  deviceId: d.lazy(() => decodeDeviceId),
+  decision: d.lazy(() => decodePairDecision),
+  ts: d.lazy(() => decodeTimestamp),
+}, "open");
 
 export const decodePairedDevice: d.Decoder<PairedDevice> = d.object<PairedDevice>({
   deviceId: d.lazy(() => decodeDeviceId),
@@ -7686,6 +7714,8 @@ export const events: { [E in keyof Events]: d.Decoder<Events[E]> } = {
   "health": d.lazy(() => decodeHealthReport),
   "presence": d.lazy(() => decodePresenceEvent),
   "shutdown": d.lazy(() => decodeShutdownEvent),
+  "device.pair.requested": d.lazy(() => decodePendingPairing),
+  "device.pair.resolved": d.lazy(() => decodePairResolvedEvent),
   "node.invoke.request": d.lazy(() => decodeNodeInvokeAsked),
   "node.pair.requested": d.lazy(() => decodePendingSurface),
   "node.pair.resolved": d.lazy(() => decodeNodePairDecision),

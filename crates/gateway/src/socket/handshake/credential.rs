@@ -137,11 +137,6 @@ impl Hand<'_> {
             }
         }
         let Attempt { compared, locked } = attempt;
-        if compared.is_empty()
-            && let Some(left) = locked
-        {
-            return Err(locked_out(left));
-        }
         let core = self.core();
         if let Some(source) = self.peer.counted {
             let now = core.deps.clock.monotonic();
@@ -149,6 +144,10 @@ impl Hand<'_> {
                 core.throttle.failed(source, class, now);
             }
             tracing::warn!(%source, "wrong credential");
+        }
+        // What could not be compared may have been right.
+        if let Some(left) = locked {
+            return Err(locked_out(left));
         }
         Err(offered.refusal(device.is_some()))
     }
