@@ -198,7 +198,12 @@ async fn exchange(link: &Arc<Link>, ws: &mut Ws, queue: &mut Queue) -> Option<Fa
                     match message {
                         Message::Text(text) => link.receive(text.as_bytes()),
                         Message::Binary(_) => return Some(Farewell::new(1003, "text frames only")),
-                        Message::Close(_) => return Some(Farewell::new(1000, "")),
+                        // The answer to a goodbye is its echo, which is queued and only has to leave.
+                        Message::Close(_) => {
+                            let echoed = tokio::time::timeout(GOODBYE, ws.flush());
+                            drop(Box::pin(echoed).await);
+                            return None;
+                        }
                         Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
                     }
                 }

@@ -40,7 +40,7 @@ async fn who_comes_and_goes_is_told_to_those_who_may_read() {
     assert!(present.iter().any(|entry| entry["host"] == "a terminal"));
     let listed = guest.req("system-presence", json!({})).await;
     assert_eq!(listed["payload"].as_array().unwrap().len(), present.len());
-    guest.hang_up().await;
+    guest.hang_up(1001).await;
     drop(guest);
     let left = event(&mut reader, "presence").await;
     assert_eq!(left["payload"]["presence"].as_array().unwrap().len(), 1);

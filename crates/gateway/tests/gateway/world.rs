@@ -577,8 +577,12 @@ impl Client {
     }
 
     /// Says goodbye; what the other side still says can be read.
-    pub(crate) async fn hang_up(&mut self) {
-        drop(self.socket.close(None).await);
+    pub(crate) async fn hang_up(&mut self, code: u16) {
+        let frame = tokio_tungstenite::tungstenite::protocol::CloseFrame {
+            code: code.into(),
+            reason: "".into(),
+        };
+        drop(self.socket.close(Some(frame)).await);
     }
 
     /// The next text that fits.

@@ -65,7 +65,7 @@ impl Replay {
             match (line.dir, line.kind) {
                 (Direction::Client, Kind::Upgrade) => self.open(line).await,
                 (Direction::Client, Kind::Text) => self.send(line).await,
-                (Direction::Client, Kind::Close) => self.leave(line.conn).await,
+                (Direction::Client, Kind::Close) => self.leave(line).await,
                 (Direction::Server, Kind::Text) => self.hear(line).await,
                 (Direction::Server, Kind::Close) => self.end(line).await,
                 _ => {}
@@ -223,11 +223,11 @@ impl Replay {
     }
 
     /// The client hangs up.
-    async fn leave(&mut self, conn: u64) {
-        let Some(socket) = self.sockets.get_mut(&conn) else {
+    async fn leave(&mut self, line: &Line) {
+        let Some(socket) = self.sockets.get_mut(&line.conn) else {
             return;
         };
-        socket.client.hang_up().await;
+        socket.client.hang_up(line.code.unwrap_or(1000)).await;
     }
 
     /// The server hangs up, or answers that the client did.
