@@ -5,6 +5,7 @@
 
 mod announce;
 mod frames_view;
+mod notices;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +18,16 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::{DeviceId, MessageId, RunId};
 use adjutant_domain::time::Timestamp;
-use adjutant_ports::{Pulse, PulseKind};
+use adjutant_ports::Pulse;
 use adjutant_protocol::frames::{ClientInfo, ClientMode};
-use adjutant_protocol::methods::system::{DeltaKind, Presence, WireDelta, WireEvent};
-use adjutant_protocol::{Caller, Codec as _, Frames, JsonRpc, Outbound, Role, Scope, Scopes};
+use adjutant_protocol::methods::system::Presence;
+use adjutant_protocol::{Caller, Codec as _, Frames, Outbound, Role, Scope, Scopes};
 
 use crate::socket::OutboxDrop as Drop;
 use crate::socket::{Farewell, Outbox};
 pub(crate) use announce::{FEED_SESSIONS_MAX, FeedChange, FeedChanged};
 use frames_view::RunView;
+use notices::{rpc_delta, rpc_event};
 
 /// Runs whose live state is kept for surfaces; beyond, the oldest are forgotten.
 const RUNS_MAX: usize = 4_096;
@@ -501,46 +503,6 @@ fn forget_oldest(runs: &mut BTreeMap<RunId, RunView>) {
     if runs.len() >= RUNS_MAX {
         runs.pop_first();
     }
-}
-
-fn rpc_event(event: &Event) -> String {
-    notification("event", &WireEvent::from(event.clone()))
-}
-
-fn rpc_delta(pulse: &Pulse, seq: u64) -> String {
-    let (kind, text, call_id) = match &pulse.kind {
-        PulseKind::Text(text) => (DeltaKind::Text, text.to_string(), None),
-        PulseKind::Thinking(text) => (DeltaKind::Thinking, text.to_string(), None),
-        PulseKind::Reset => (DeltaKind::Reset, String::new(), None),
-        PulseKind::Progress { call, text } => (
-            DeltaKind::Progress,
-            text.to_string(),
-            Some(call.to_string()),
-        ),
-    };
-    let session_key = pulse.session.as_str().to_owned();
-    notification(
-        "delta",
-        &WireDelta {
-            run_id: pulse.run_name.to_string(),
-            session_key,
-            seq,
-            kind,
-            text,
-            call_id,
-        },
-    )
-}
-
-fn notification<T: serde::Serialize>(name: &str, params: &T) -> String {
-    let payload =
-        serde_json::value::to_raw_value(params).unwrap_or_else(|_e| RawValue::NULL.to_owned());
-    JsonRpc.encode(Outbound::Event {
-        name,
-        payload: &payload,
-        seq: None,
-        state_version: None,
-    })
 }
 
 #[cfg(test)]

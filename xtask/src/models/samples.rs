@@ -89,6 +89,71 @@ const FOREIGN: &[(&str, &str, &str)] = &[
         "status",
         "another gateway's answer: without when it started",
     ),
+    (
+        "event",
+        "node.invoke.request",
+        "another gateway's identifiers",
+    ),
+    (
+        "event",
+        "session.message",
+        "another gateway's event: without when it happened",
+    ),
+    (
+        "event",
+        "sessions.changed",
+        "another gateway's event: with its own identifiers, or without a session",
+    ),
+    (
+        "params",
+        "exec.approval.request",
+        "null where the schema leaves members out; the program takes both",
+    ),
+    (
+        "result",
+        "chat.startup",
+        "another gateway's answer: without its agents",
+    ),
+    (
+        "result",
+        "commands.list",
+        "the recording was cut in the middle of the list",
+    ),
+    (
+        "result",
+        "cron.list",
+        "an older gateway's answer: without its revision",
+    ),
+    (
+        "result",
+        "device.pair.approve",
+        "another gateway's identifiers",
+    ),
+    (
+        "result",
+        "device.pair.list",
+        "another gateway's answer: without fingerprints and reasons",
+    ),
+    (
+        "result",
+        "node.list",
+        "the recording was cut in the middle of the list",
+    ),
+    (
+        "result",
+        "node.pair.approve",
+        "another gateway's answer: without what is paired",
+    ),
+    (
+        "result",
+        "node.pair.list",
+        "another gateway's answer: without what is new",
+    ),
+    (
+        "result",
+        "tools.catalog",
+        "the recording was cut in the middle of the list",
+    ),
 ];
 
 #[derive(Debug, Clone)]
