@@ -94,29 +94,6 @@ impl Hub {
         }
     }
 
-    /// Sends an event to one connection, without a number. False: it is gone, or does not speak frames.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for commands to nodes"))]
-    pub(crate) fn send_to<E: EventType>(&self, connection: u64, payload: &E::Payload) -> bool {
-        let Ok(payload) = serde_json::value::to_raw_value(payload) else {
-            return false;
-        };
-        let state = self.lock();
-        let Some(subscriber) = state.subscribers.get(&connection) else {
-            return false;
-        };
-        let Format::Frames { codec, .. } = subscriber.format else {
-            return false;
-        };
-        let text = codec.encode(Outbound::Event {
-            name: E::SPEC.name,
-            payload: &payload,
-            seq: None,
-            state_version: None,
-        });
-        subscriber.outbox.event(text.into(), drop_of(E::SPEC.loss));
-        !subscriber.outbox.is_cut()
-    }
-
     /// Whether some frames client asked for changes of sessions.
     pub(crate) fn has_feeds(&self) -> bool {
         let state = self.lock();
@@ -235,19 +212,6 @@ mod tests {
         let node = heard(&mut node);
         assert_eq!(node.len(), 1);
         assert!(node[0].contains("tick"));
-    }
-
-    #[test]
-    fn what_is_for_one_connection_reaches_it_alone_and_carries_no_number() {
-        let hub = Hub::default();
-        let mut node = join(&hub, 1, Role::Node, &[]);
-        let mut other = join(&hub, 2, Role::Node, &[]);
-        assert!(hub.send_to::<Tick>(1, &tick()));
-        assert!(!hub.send_to::<Tick>(7, &tick()));
-        let node = heard(&mut node);
-        assert_eq!(node.len(), 1);
-        assert!(!node[0].contains("\"seq\""));
-        assert!(heard(&mut other).is_empty());
     }
 
     #[test]
