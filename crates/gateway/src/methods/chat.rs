@@ -50,6 +50,17 @@ impl Handle<ChatSend> for Core {
                 run_ids: Some(stopped.run_ids),
             });
         }
+        if let Some(text) = self.answer_typed(caller, params.message.trim()).await? {
+            self.hub.reply_in_chat(&name, &key, &text, self.now());
+            return Ok(ChatSent {
+                run_id: name,
+                status: ChatSendStatus::Started,
+                error: None,
+                ok: None,
+                aborted: None,
+                run_ids: None,
+            });
+        }
         self.take_rate().await?;
         let accepted = self
             .accept(Wish {

@@ -11,6 +11,7 @@ mod guards;
 mod key;
 mod nodes;
 mod pages;
+mod questions;
 mod replay;
 mod rpc;
 mod sockets;
