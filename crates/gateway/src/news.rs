@@ -143,7 +143,10 @@ impl Core {
         let Ok(Some(message)) = self.deps.store.message(self.owner(), id).await else {
             return;
         };
-        let message = wire::message(&message);
+        let mut message = wire::message(&message);
+        if let (EventKind::RunQueued { .. }, Some(run)) = (&event.kind, &event.run_name) {
+            message = message.began(run);
+        }
         let added = SessionMessageEvent {
             session_key: key.as_str().to_owned(),
             agent_id: key.agent().as_str().to_owned(),

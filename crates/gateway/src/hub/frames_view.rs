@@ -391,6 +391,7 @@ fn assistant(text: &str, at: Timestamp) -> WireMessage {
         id: None,
         seq: None,
         run_id: None,
+        idempotency_key: None,
         summary: false,
         tool_call_id: None,
         tool_name: None,
