@@ -16,10 +16,10 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use adjutant_domain::event::{Event, EventKind};
-use adjutant_domain::id::{DeviceId, MessageId, RunId};
+use adjutant_domain::id::{DeviceId, MessageId, RunId, SessionKey};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::Pulse;
-use adjutant_protocol::frames::{ClientInfo, ClientMode};
+use adjutant_protocol::frames::{ClientInfo, ClientMode, Protocol};
 use adjutant_protocol::methods::system::Presence;
 use adjutant_protocol::{Caller, Codec as _, Frames, Outbound, Role, Scope, Scopes};
 
@@ -49,6 +49,8 @@ pub(crate) enum Format {
         codec: Frames,
         /// Whether it wants to hear of tools.
         tool_events: bool,
+        /// Whether it shows questions of plugins, and no others.
+        plugin_questions: bool,
     },
 }
 
@@ -95,6 +97,21 @@ impl Subscriber {
             Wanted::None => false,
             Wanted::Sessions(keys) => session.is_some_and(|key| keys.contains(key)),
         }
+    }
+
+    fn shows_plugin_questions(&self) -> bool {
+        let Format::Frames {
+            plugin_questions, ..
+        } = self.format
+        else {
+            return false;
+        };
+        plugin_questions
+    }
+
+    /// It speaks the older frames, whose terminals have no place of their own for a question.
+    fn is_older(&self) -> bool {
+        matches!(self.format, Format::Frames { codec, .. } if codec.protocol == Protocol::V3)
     }
 }
 
@@ -426,6 +443,36 @@ impl Hub {
         }
     }
 
+    /// Shows a question within the conversation to those who may answer it and have no other place for it.
+    pub(crate) fn ask_in_chat(&self, run: RunId, text: &str, at: Timestamp) {
+        let mut state = self.lock();
+        let State {
+            subscribers, runs, ..
+        } = &mut *state;
+        let Some(view) = runs.get_mut(&run) else {
+            return;
+        };
+        let said = view.question(text, at);
+        let told = subscribers
+            .values_mut()
+            .filter(|s| s.reads && s.scopes.allow(Scope::Approvals) && s.is_older());
+        for subscriber in told {
+            say_to(subscriber, &said);
+        }
+    }
+
+    /// Answers in a conversation without a run: the whole of it is one text.
+    pub(crate) fn reply_in_chat(
+        &self,
+        name: &str,
+        session: &SessionKey,
+        text: &str,
+        at: Timestamp,
+    ) {
+        let view = RunView::new(name.to_owned(), session.as_str().to_owned());
+        say(&mut self.lock().subscribers, &view.reply(text, at));
+    }
+
     /// Whether somebody speaks frames: only then the words of finished replies are looked up.
     pub(crate) fn has_frames(&self) -> bool {
         self.lock()
@@ -462,32 +509,39 @@ pub(crate) struct Said {
 
 fn say(subscribers: &mut BTreeMap<u64, Subscriber>, said: &Said) {
     for subscriber in subscribers.values_mut().filter(|s| s.reads) {
-        let Format::Frames { codec, tool_events } = subscriber.format else {
-            continue;
-        };
-        if said.tool && !tool_events {
-            continue;
-        }
-        // Events aimed at particular sockets carry no number.
-        let seq = if said.tool {
-            None
-        } else {
-            subscriber.seq += 1;
-            Some(subscriber.seq)
-        };
-        let out = Outbound::Event {
-            name: said.name,
-            payload: &said.payload,
-            seq,
-            state_version: None,
-        };
-        let drop_it = if said.droppable {
-            Drop::WhenFull
-        } else {
-            Drop::Never
-        };
-        subscriber.outbox.event(codec.encode(out).into(), drop_it);
+        say_to(subscriber, said);
     }
+}
+
+fn say_to(subscriber: &mut Subscriber, said: &Said) {
+    let Format::Frames {
+        codec, tool_events, ..
+    } = subscriber.format
+    else {
+        return;
+    };
+    if said.tool && !tool_events {
+        return;
+    }
+    // Events aimed at particular sockets carry no number.
+    let seq = if said.tool {
+        None
+    } else {
+        subscriber.seq += 1;
+        Some(subscriber.seq)
+    };
+    let out = Outbound::Event {
+        name: said.name,
+        payload: &said.payload,
+        seq,
+        state_version: None,
+    };
+    let drop_it = if said.droppable {
+        Drop::WhenFull
+    } else {
+        Drop::Never
+    };
+    subscriber.outbox.event(codec.encode(out).into(), drop_it);
 }
 
 fn view_of<'a>(runs: &'a mut BTreeMap<RunId, RunView>, event: &Event) -> Option<&'a mut RunView> {

@@ -9,7 +9,7 @@ use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::{MessageId, SessionKey};
 use adjutant_protocol::events::questions::{
     ConfigChanged, ConfigChangedEvent, ExecApprovalRequested, ExecApprovalResolved,
-    ExecApprovalResolvedEvent,
+    ExecApprovalResolvedEvent, PluginApprovalRequested, PluginApprovalResolved,
 };
 use adjutant_protocol::events::sessions::{
     SessionMessage, SessionMessageEvent, SessionsChanged, SessionsChangedEvent,
@@ -47,8 +47,7 @@ impl Core {
                 EventKind::ApprovalRequested { approval, .. } => {
                     let found = self.deps.store.approval(self.owner(), *approval).await;
                     if let Ok(Some(question)) = found {
-                        self.hub
-                            .broadcast::<ExecApprovalRequested>(&row(&question), None);
+                        self.tell_question(event, &question);
                     }
                 }
                 EventKind::ApprovalResolved {
@@ -64,6 +63,8 @@ impl Core {
                         request: None,
                     };
                     self.hub.broadcast::<ExecApprovalResolved>(&answered, None);
+                    self.hub
+                        .broadcast_as_plugin::<PluginApprovalResolved>(&answered);
                 }
                 EventKind::Changed { what, name } if what == "config" => {
                     let changed = ConfigChangedEvent {
@@ -78,6 +79,22 @@ impl Core {
         }
         if self.hub.has_feeds() {
             self.tell_sessions(events).await;
+        }
+    }
+
+    /// Every surface hears of a question in the way it can show one.
+    fn tell_question(&self, event: &Event, question: &Approval) {
+        self.hub
+            .broadcast::<ExecApprovalRequested>(&row(question), None);
+        self.hub
+            .broadcast_as_plugin::<PluginApprovalRequested>(&plugin_row(question));
+        if let Some(run) = event.run {
+            let decisions = allowed(question).join("|");
+            let text = format!(
+                "{}\n{}\n\nReply with: /approve {} {decisions}",
+                question.shown, question.reason, question.id
+            );
+            self.hub.ask_in_chat(run, &text, event.at);
         }
     }
 
@@ -126,7 +143,10 @@ impl Core {
         let Ok(Some(message)) = self.deps.store.message(self.owner(), id).await else {
             return;
         };
-        let message = wire::message(&message);
+        let mut message = wire::message(&message);
+        if let (EventKind::RunQueued { .. }, Some(run)) = (&event.kind, &event.run_name) {
+            message = message.began(run);
+        }
         let added = SessionMessageEvent {
             session_key: key.as_str().to_owned(),
             agent_id: key.agent().as_str().to_owned(),
@@ -185,6 +205,23 @@ pub(crate) fn row(question: &Approval) -> ExecApprovalRow {
         request: request_of(question),
         created_at_ms: question.created_at,
         expires_at_ms: question.expires_at,
+    }
+}
+
+/// The same for a terminal that shows only questions of plugins: it puts everything on one line, so nothing is left out.
+pub(crate) fn plugin_row(question: &Approval) -> ExecApprovalRow {
+    ExecApprovalRow {
+        request: json!({
+            "title": format!("may {} use {}?", question.agent, question.tool),
+            "description": format!("{} ({})", question.shown, question.reason),
+            "severity": "warning",
+            "toolName": question.tool,
+            "pluginId": Value::Null,
+            "allowedDecisions": allowed(question),
+            "agentId": question.agent,
+            "sessionKey": question.session_key,
+        }),
+        ..row(question)
     }
 }
 

@@ -25,6 +25,7 @@ pub(crate) fn message(message: &Message) -> WireMessage {
         id: Some(message.id),
         seq: message.seq,
         run_id: message.run.map(|run| run.to_string()),
+        idempotency_key: None,
         summary: message.role == Role::Summary,
         tool_call_id: None,
         tool_name: None,

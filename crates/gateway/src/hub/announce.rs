@@ -64,6 +64,18 @@ impl Hub {
         self.pass::<E>(payload, None, |subscriber| subscriber.feed.hears(session));
     }
 
+    /// Tells an event to those who show only questions of plugins.
+    pub(crate) fn broadcast_as_plugin<E: EventType>(&self, payload: &E::Payload) {
+        self.pass::<E>(payload, None, Subscriber::shows_plugin_questions);
+    }
+
+    /// Whether a connection shows only questions of plugins.
+    pub(crate) fn shows_plugin_questions(&self, connection: u64) -> bool {
+        let state = self.lock();
+        let found = state.subscribers.get(&connection);
+        found.is_some_and(Subscriber::shows_plugin_questions)
+    }
+
     fn pass<E: EventType>(
         &self,
         payload: &E::Payload,
@@ -170,6 +182,7 @@ mod tests {
         let format = Format::Frames {
             codec,
             tool_events: false,
+            plugin_questions: false,
         };
         hub.subscribe(connection, Arc::new(outbox), format, &caller);
         queue

@@ -208,6 +208,28 @@ impl RunView {
         said
     }
 
+    /// A question at the end of what was said so far. The next words, or the end of the run, take its place.
+    pub(crate) fn question(&mut self, text: &str, at: Timestamp) -> Said {
+        let whole = if self.text.is_empty() {
+            text.to_owned()
+        } else {
+            format!("{}\n\n{text}", self.text)
+        };
+        self.chat.replace = true;
+        chat(&ChatEvent {
+            message: Some(assistant(&whole, at)),
+            ..self.chat_event(ChatState::Delta)
+        })
+    }
+
+    /// The whole of a conversation that had no run.
+    pub(crate) fn reply(&self, text: &str, at: Timestamp) -> Said {
+        chat(&ChatEvent {
+            message: Some(assistant(text, at)),
+            ..self.chat_event(ChatState::Final)
+        })
+    }
+
     fn chat_delta(&mut self, at: Timestamp, now: Duration) -> Said {
         let replace = std::mem::take(&mut self.chat.replace);
         let from = if replace { 0 } else { self.chat.said_bytes };
@@ -369,6 +391,7 @@ fn assistant(text: &str, at: Timestamp) -> WireMessage {
         id: None,
         seq: None,
         run_id: None,
+        idempotency_key: None,
         summary: false,
         tool_call_id: None,
         tool_name: None,

@@ -10,9 +10,10 @@ use adjutant_protocol::methods::agent::RunPhase;
 use adjutant_protocol::methods::agents::AgentsList;
 use adjutant_protocol::methods::chat::{
     ChatAbort, ChatAbortParams, ChatAborted, ChatHistory, ChatHistoryPage, ChatHistoryParams,
-    ChatSend, ChatSendParams, ChatSendStatus, ChatSent, ChatStartup, ChatStartupPage,
+    ChatSend, ChatSendParams, ChatSendStatus, ChatSent, ChatStartup, ChatStartupPage, InputReceipt,
+    InputState,
 };
-use adjutant_protocol::methods::common::{NoParams, WireMessage};
+use adjutant_protocol::methods::common::{NoParams, WireMessage, WireRole};
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
@@ -22,6 +23,8 @@ use crate::wire;
 
 /// Bytes of messages in one answer, unless the caller wants fewer.
 const HISTORY_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Runs whose beginnings are looked up for one answer.
+const BEGINNINGS_MAX: usize = 64;
 /// Words that stop a run when they are all that is said.
 const STOP_WORDS: [&str; 6] = ["stop", "abort", "esc", "exit", "wait", "interrupt"];
 /// Follows the name of whoever stopped a run by a message.
@@ -48,6 +51,17 @@ impl Handle<ChatSend> for Core {
                 ok: Some(true),
                 aborted: Some(stopped.aborted),
                 run_ids: Some(stopped.run_ids),
+            });
+        }
+        if let Some(text) = self.answer_typed(caller, params.message.trim()).await? {
+            self.hub.reply_in_chat(&name, &key, &text, self.now());
+            return Ok(ChatSent {
+                run_id: name,
+                status: ChatSendStatus::Started,
+                error: None,
+                ok: None,
+                aborted: None,
+                run_ids: None,
             });
         }
         self.take_rate().await?;
@@ -106,6 +120,7 @@ impl Handle<ChatHistory> for Core {
                 thread_id: None,
                 messages: Vec::new(),
                 has_more: false,
+                input_receipts: Vec::new(),
                 verbose_level: VERBOSE.to_owned(),
                 session_info: None,
             });
@@ -127,6 +142,8 @@ impl Handle<ChatHistory> for Core {
             .await?;
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         messages.truncate(messages.len().saturating_sub(skip));
+        let asked_for = params.input_run_ids.as_deref().unwrap_or_default();
+        let input_receipts = self.mark_beginnings(&key, &mut messages, asked_for).await?;
         let info = self.full_row(&session).await?;
         Ok(ChatHistoryPage {
             session_key: params.session_key,
@@ -134,6 +151,7 @@ impl Handle<ChatHistory> for Core {
             thread_id: Some(session.thread),
             messages,
             has_more,
+            input_receipts,
             verbose_level: VERBOSE.to_owned(),
             session_info: Some(info),
         })
@@ -180,6 +198,35 @@ impl Core {
             None => Ok(false),
             Some(session) => Ok(!store.active_runs(owner, Some(session.id)).await?.is_empty()),
         }
+    }
+
+    /// Marks the messages that began these runs of the session, and lists them.
+    async fn mark_beginnings(
+        &self,
+        key: &SessionKey,
+        messages: &mut [WireMessage],
+        runs: &[String],
+    ) -> Result<Vec<InputReceipt>, Fault> {
+        let mut receipts = Vec::new();
+        for name in runs.iter().take(BEGINNINGS_MAX) {
+            let found = self.deps.store.run(self.owner(), name).await?;
+            let Some(info) = found.filter(|info| info.run.session_key == *key) else {
+                continue;
+            };
+            let run = info.run.id.to_string();
+            let beginning = messages.iter_mut().find(|message| {
+                message.role == WireRole::User && message.run_id.as_ref() == Some(&run)
+            });
+            if let Some((message, id)) = beginning.and_then(|m| m.id.map(|id| (m, id))) {
+                *message = message.clone().began(name);
+                receipts.push(InputReceipt {
+                    run_id: name.clone(),
+                    state: InputState::Consumed,
+                    consumed_by_event_id: id,
+                });
+            }
+        }
+        Ok(receipts)
     }
 
     /// The newest messages of a thread within bounds, oldest first, and whether there are older ones.

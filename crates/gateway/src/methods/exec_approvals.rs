@@ -17,8 +17,9 @@ use adjutant_protocol::methods::exec_approvals::{
     ExecApprovalList, ExecApprovalReply, ExecApprovalRequest, ExecApprovalRequestParams,
     ExecApprovalResolve, ExecApprovalResolveParams, ExecApprovalRow, ExecApprovalSettled,
     ExecApprovalWait, ExecApprovalsFile, ExecApprovalsGet, ExecApprovalsRules, ExecDecision,
+    PluginApprovalList, PluginApprovalResolve,
 };
-use adjutant_protocol::{Caller, Fault, Handle};
+use adjutant_protocol::{Caller, Fault, Handle, Scope};
 
 use crate::core::Core;
 use crate::methods::PAGE_MAX;
@@ -149,6 +150,33 @@ impl Handle<ExecApprovalList> for Core {
     }
 }
 
+impl Handle<PluginApprovalList> for Core {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        _params: NoParams,
+    ) -> Result<Vec<ExecApprovalRow>, Fault> {
+        if !self.hub.shows_plugin_questions(caller.connection) {
+            return Ok(Vec::new());
+        }
+        let (store, owner) = (&self.deps.store, self.owner());
+        let mut open = store.approvals(owner, true, PAGE_MAX).await?;
+        open.retain(|question| is_open(question, self));
+        Ok(open.iter().map(news::plugin_row).collect())
+    }
+}
+
+impl Handle<PluginApprovalResolve> for Core {
+    async fn handle(
+        &self,
+        caller: &Caller,
+        params: ExecApprovalResolveParams,
+    ) -> Result<ExecApprovalSettled, Fault> {
+        self.settle(caller, &params.id, &params.decision).await?;
+        Ok(ExecApprovalSettled { ok: true })
+    }
+}
+
 impl Handle<ApprovalGet> for Core {
     async fn handle(
         &self,
@@ -196,6 +224,34 @@ impl Handle<ExecApprovalsGet> for Core {
 }
 
 impl Core {
+    /// An answer that was typed as a message: `/approve <id> <decision>`. None: the message is no such thing. Else what
+    /// to say to whoever typed it.
+    pub(crate) async fn answer_typed(
+        &self,
+        caller: &Caller,
+        message: &str,
+    ) -> Result<Option<String>, Fault> {
+        let mut words = message.split_whitespace();
+        if words.next() != Some("/approve") {
+            return Ok(None);
+        }
+        let (Some(id), Some(decision), None) = (words.next(), words.next(), words.next()) else {
+            let usage = "Usage: /approve <id> allow-once|allow-always|deny";
+            return Ok(Some(usage.to_owned()));
+        };
+        if !caller.scopes.allow(Scope::Approvals) {
+            let message = format!("missing scope: {}", Scope::Approvals.word());
+            return Err(Fault::new(Code::Forbidden, message));
+        }
+        Ok(Some(match self.settle(caller, id, decision).await {
+            Ok(_) => format!("Answered: {decision}."),
+            Err(fault) if fault.code == Code::InvalidRequest => {
+                format!("Not answered: {}.", fault.message)
+            }
+            Err(fault) => return Err(fault),
+        }))
+    }
+
     /// The second answer of `exec.approval.request`, for frames.
     pub(crate) async fn exec_approval_end(&self, id: &str) -> Result<ExecApprovalReply, Fault> {
         let asked = self.questions.get(id).ok_or_else(unknown)?;

@@ -1,24 +1,15 @@
 //! Lists that newer control surfaces ask for and this gateway has nothing for.
 
-use serde_json::Value;
-
 use adjutant_protocol::methods::common::NoParams;
 use adjutant_protocol::methods::panels::{
-    CompanionState, OfAgentParams, OfSessionParams, PluginApprovalList, ProgressCard,
-    ProgressCardGet, QuestionList, QuestionsPage, SessionBranches, SessionGroups,
-    SessionsBranchesList, SessionsCompanionState, SessionsGroupsList, SuggestionsPage,
-    TaskSuggestionsList, TasksList, TasksListParams, TasksPage, UsersPrefs, UsersPrefsGet,
-    UsersPrefsParams,
+    CompanionState, OfAgentParams, OfSessionParams, ProgressCard, ProgressCardGet, QuestionList,
+    QuestionsPage, SessionBranches, SessionGroups, SessionsBranchesList, SessionsCompanionState,
+    SessionsGroupsList, SuggestionsPage, TaskSuggestionsList, TasksList, TasksListParams,
+    TasksPage, UsersPrefs, UsersPrefsGet, UsersPrefsParams,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
-
-impl Handle<PluginApprovalList> for Core {
-    async fn handle(&self, _caller: &Caller, _params: NoParams) -> Result<Vec<Value>, Fault> {
-        Ok(Vec::new())
-    }
-}
 
 impl Handle<QuestionList> for Core {
     async fn handle(&self, _caller: &Caller, _params: NoParams) -> Result<QuestionsPage, Fault> {

@@ -312,3 +312,27 @@ async fn a_client_without_a_device_keeps_its_scopes_only_where_the_protocol_says
         json!(["operator.read"])
     );
 }
+
+#[tokio::test]
+async fn a_client_learns_from_the_history_that_what_it_sent_was_kept() {
+    let world = World::new().await;
+    let (mut page, _) = world.frames(4, &ALL).await;
+    for key in ["k1", "k2"] {
+        let params = json!({ "sessionKey": "main", "message": key, "idempotencyKey": key });
+        page.req("chat.send", params).await;
+        world.work("done").await;
+    }
+    let params = json!({ "sessionKey": "main", "inputRunIds": ["k2", "unknown"], "limit": 1000 });
+    let history = page.req("chat.history", params).await;
+    let messages = history["payload"]["messages"].as_array().unwrap();
+    let marked: Vec<&Value> = messages
+        .iter()
+        .filter(|message| message.get("idempotencyKey").is_some())
+        .collect();
+    assert_eq!(marked.len(), 1, "{messages:?}");
+    assert_eq!(marked[0]["idempotencyKey"], "k2:user");
+    assert_eq!(marked[0]["role"], "user");
+    let receipt =
+        json!({ "runId": "k2", "state": "consumed", "consumedByEventId": marked[0]["id"] });
+    assert_eq!(history["payload"]["inputReceipts"], json!([receipt]));
+}

@@ -12,6 +12,7 @@ mod key;
 mod nodes;
 mod pages;
 mod pairing;
+mod questions;
 mod replay;
 mod rpc;
 mod sockets;

@@ -19,12 +19,20 @@ events! {
     ExecApprovalResolved = "exec.approval.resolved" (ExecApprovalResolvedEvent)
         { to: Audience::Operators(Scope::Approvals), loss: WhenFull }
 
+    /// The question of an agent, for terminals that show only questions of plugins.
+    PluginApprovalRequested = "plugin.approval.requested" (ExecApprovalRow)
+        { to: Audience::Operators(Scope::Approvals), loss: WhenFull }
+
+    /// Such a question was answered, for the same terminals.
+    PluginApprovalResolved = "plugin.approval.resolved" (ExecApprovalResolvedEvent)
+        { to: Audience::Operators(Scope::Approvals), loss: WhenFull }
+
     /// A setting was changed.
     ConfigChanged = "config.changed" (ConfigChangedEvent)
         { to: Audience::Operators(Scope::Read), loss: WhenFull }
 }
 
-/// Payload of `exec.approval.resolved`.
+/// Payload of `exec.approval.resolved` and `plugin.approval.resolved`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecApprovalResolvedEvent {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use adjutant_domain::id::{ClientKey, SessionId, ThreadId};
+use adjutant_domain::id::{ClientKey, MessageId, SessionId, ThreadId};
 
 use crate::method::{Order, methods};
 use crate::methods::agents::AgentsPage;
@@ -129,7 +129,7 @@ pub struct ChatHistoryParams {
     /// Accepted for newer clients: there are no deltas, the answer is always whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// Accepted for newer clients: messages of these runs are among the newest anyway.
+    /// Runs that the caller began, at most 64: the answer says which messages began them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_run_ids: Option<Vec<String>>,
     /// Accepted for newer clients: the page is the newest one.
@@ -149,6 +149,26 @@ pub struct ChatHistoryParams {
     pub max_bytes: Option<u64>,
 }
 
+/// That what a client sent was kept. A newer control surface holds back what is typed next until it hears so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InputReceipt {
+    /// The run that it began, by the client's name.
+    pub run_id: String,
+    /// `consumed`.
+    pub state: InputState,
+    /// The message.
+    pub consumed_by_event_id: MessageId,
+}
+
+/// What became of something a client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InputState {
+    /// It is a message of the conversation.
+    Consumed,
+}
+
 /// Result of `chat.history`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -165,6 +185,9 @@ pub struct ChatHistoryPage {
     pub messages: Vec<WireMessage>,
     /// Whether there are older ones.
     pub has_more: bool,
+    /// For the runs that were asked about: the messages that began them, as far as they are among these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub input_receipts: Vec<InputReceipt>,
     /// `on`: steps with tools are always told.
     pub verbose_level: String,
     /// The session, when there is one.

@@ -99,6 +99,9 @@ pub struct WireMessage {
     /// The run it belongs to, by its name on the wire or its identifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
+    /// `<run>:user` for the message that began a run, where a client asks what became of what it sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// True for a summary that stands for older messages.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub summary: bool,
@@ -114,6 +117,13 @@ pub struct WireMessage {
 }
 
 impl WireMessage {
+    /// Says which run this message of a person began.
+    #[must_use]
+    pub fn began(mut self, run: &str) -> Self {
+        self.idempotency_key = Some(format!("{run}:user"));
+        self
+    }
+
     /// The words, parts joined by a newline.
     #[must_use]
     pub fn text(&self) -> String {

@@ -35,6 +35,15 @@ methods! {
     ExecApprovalList = "exec.approval.list" (NoParams) -> Vec<ExecApprovalRow>
         { access: Approvals, kind: Read, order: Order::Free, reply: Once }
 
+    /// List open questions of agents for a terminal that shows only questions of plugins (its capability is
+    /// `plugin-approvals`); none for others, which have `exec.approval.list`.
+    PluginApprovalList = "plugin.approval.list" (NoParams) -> Vec<ExecApprovalRow>
+        { access: Approvals, kind: Read, order: Order::Free, reply: Once }
+
+    /// Answer a question in such a terminal.
+    PluginApprovalResolve = "plugin.approval.resolve" (ExecApprovalResolveParams) -> ExecApprovalSettled
+        { access: Approvals, kind: Write, order: Order::Global("approvals"), reply: Once }
+
     /// Return one question, open or answered lately, as newer clients show it.
     ApprovalGet = "approval.get" (ApprovalGetParams) -> ApprovalFound
         { access: Approvals, kind: Read, order: Order::Free, reply: Once }
@@ -192,7 +201,7 @@ pub struct ExecApprovalIdParams {
     pub timeout_ms: Option<u64>,
 }
 
-/// Parameters of `exec.approval.resolve`.
+/// Parameters of `exec.approval.resolve` and `plugin.approval.resolve`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ExecApprovalResolveParams {
@@ -205,7 +214,7 @@ pub struct ExecApprovalResolveParams {
     pub idempotency_key: Option<ClientKey>,
 }
 
-/// Result of `exec.approval.resolve`.
+/// Result of `exec.approval.resolve` and `plugin.approval.resolve`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExecApprovalSettled {

@@ -9,10 +9,6 @@ use crate::method::{Order, methods};
 use crate::methods::common::NoParams;
 
 methods! {
-    /// List questions of plugins: none, there are no plugins.
-    PluginApprovalList = "plugin.approval.list" (NoParams) -> Vec<Value>
-        { access: Approvals, kind: Read, order: Order::Free, reply: Once }
-
     /// List questions of agents that wait for words: none, an agent asks in the conversation.
     QuestionList = "question.list" (NoParams) -> QuestionsPage
         { access: Read, kind: Read, order: Order::Free, reply: Once }

@@ -271,11 +271,12 @@ impl Hand<'_> {
             claims,
             remote_ip: self.peer.counted,
         });
-        let tool_events = params.caps.iter().flatten().any(|cap| cap == "tool-events");
+        let able = |cap: &str| params.caps.iter().flatten().any(|it| it == cap);
         Ok(Box::new(Judged {
             format: Format::Frames {
                 codec: Frames { protocol },
-                tool_events,
+                tool_events: able("tool-events"),
+                plugin_questions: able("plugin-approvals"),
             },
             caller,
             node,
