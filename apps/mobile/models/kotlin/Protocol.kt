@@ -972,6 +972,8 @@ data class ChatHistoryPage(
     val messages: List<WireMessage>,
     /** Whether there are older ones. */
     val hasMore: Boolean,
+    /** For the runs that were asked about: the messages that began them, as far as they are among these. */
+    val inputReceipts: List<InputReceipt>? = null,
     /** `on`: steps with tools are always told. */
     val verboseLevel: String,
     /** The session, when there is one. */
@@ -991,7 +993,7 @@ data class ChatHistoryParams(
     val agentId: String? = null,
     /** Accepted for newer clients: there are no deltas, the answer is always whole. */
     val cursor: String? = null,
-    /** Accepted for newer clients: messages of these runs are among the newest anyway. */
+    /** Runs that the caller began, at most 64: the answer says which messages began them. */
     val inputRunIds: List<String>? = null,
     /** Accepted for newer clients: the page is the newest one. */
     val messageId: String? = null,
@@ -1086,6 +1088,8 @@ data class ChatStartupPage(
     val messages: List<WireMessage>,
     /** Whether there are older ones. */
     val hasMore: Boolean,
+    /** For the runs that were asked about: the messages that began them, as far as they are among these. */
+    val inputReceipts: List<InputReceipt>? = null,
     /** `on`: steps with tools are always told. */
     val verboseLevel: String,
     /** The session, when there is one. */
@@ -1758,7 +1762,7 @@ data class ExecApprovalRequestParams(
     val idempotencyKey: ClientKey? = null,
 )
 
-/** Parameters of `exec.approval.resolve`. */
+/** Parameters of `exec.approval.resolve` and `plugin.approval.resolve`. */
 @Serializable
 data class ExecApprovalResolveParams(
     /** Name of the question. */
@@ -1769,7 +1773,7 @@ data class ExecApprovalResolveParams(
     val idempotencyKey: ClientKey? = null,
 )
 
-/** Payload of `exec.approval.resolved`. */
+/** Payload of `exec.approval.resolved` and `plugin.approval.resolved`. */
 @Serializable
 data class ExecApprovalResolvedEvent(
     /** Name of the question. */
@@ -1797,7 +1801,7 @@ data class ExecApprovalRow(
     val expiresAtMs: Timestamp,
 )
 
-/** Result of `exec.approval.resolve`. */
+/** Result of `exec.approval.resolve` and `plugin.approval.resolve`. */
 @Serializable
 data class ExecApprovalSettled(
     /** Always true. */
@@ -2172,6 +2176,25 @@ data class HelloSnapshot(
     /** `token`. */
     val authMode: String? = null,
 )
+
+/** That what a client sent was kept. A newer control surface holds back what is typed next until it hears so. */
+@Serializable
+data class InputReceipt(
+    /** The run that it began, by the client's name. */
+    val runId: String,
+    /** `consumed`. */
+    val state: InputState,
+    /** The message. */
+    val consumedByEventId: MessageId,
+)
+
+/** What became of something a client sent. */
+@Serializable
+enum class InputState {
+    /** It is a message of the conversation. */
+    @SerialName("consumed")
+    CONSUMED,
+}
 
 typealias InvokeId = String
 
@@ -5311,6 +5334,8 @@ data class WireMessage(
     val seq: Long? = null,
     /** The run it belongs to, by its name on the wire or its identifier. */
     val runId: String? = null,
+    /** `<run>:user` for the message that began a run, where a client asks what became of what it sent. */
+    val idempotencyKey: String? = null,
     /** True for a summary that stands for older messages. */
     val summary: Boolean? = null,
     /** The call a result answers. */
@@ -5475,6 +5500,10 @@ object Methods {
     val execApprovalGet = Method("exec.approval.get", ExecApprovalIdParams.serializer(), ExecApprovalRow.serializer())
     /** List open questions, newest first. */
     val execApprovalList = Method("exec.approval.list", NoParams.serializer(), ListSerializer(ExecApprovalRow.serializer()))
+    /** List open questions of agents for a terminal that shows only questions of plugins (its capability is `plugin-approvals`); none for others, which have `exec.approval.list`. */
+    val pluginApprovalList = Method("plugin.approval.list", NoParams.serializer(), ListSerializer(ExecApprovalRow.serializer()))
+    /** Answer a question in such a terminal. */
+    val pluginApprovalResolve = Method("plugin.approval.resolve", ExecApprovalResolveParams.serializer(), ExecApprovalSettled.serializer())
     /** Return one question, open or answered lately, as newer clients show it. */
     val approvalGet = Method("approval.get", ApprovalGetParams.serializer(), ApprovalFound.serializer())
     /** Answer a question, as newer clients do. */
@@ -5539,8 +5568,6 @@ object Methods {
     val nodeLeaseArm = Method("node.lease.arm", LeaseArmParams.serializer(), LeaseShown.serializer())
     /** End a lease, or all of a group, or all. */
     val nodeLeaseEnd = Method("node.lease.end", LeaseEndParams.serializer(), LeasesPage.serializer())
-    /** List questions of plugins: none, there are no plugins. */
-    val pluginApprovalList = Method("plugin.approval.list", NoParams.serializer(), ListSerializer(JsonElement.serializer()))
     /** List questions of agents that wait for words: none, an agent asks in the conversation. */
     val questionList = Method("question.list", NoParams.serializer(), QuestionsPage.serializer())
     /** List suggested tasks: none. */
@@ -5684,6 +5711,8 @@ object Methods {
         execApprovalResolve,
         execApprovalGet,
         execApprovalList,
+        pluginApprovalList,
+        pluginApprovalResolve,
         approvalGet,
         approvalResolve,
         execApprovalsGet,
@@ -5716,7 +5745,6 @@ object Methods {
         nodeLeaseList,
         nodeLeaseArm,
         nodeLeaseEnd,
-        pluginApprovalList,
         questionList,
         taskSuggestionsList,
         tasksList,
@@ -5791,6 +5819,10 @@ object Events {
     val execApprovalRequested = Event("exec.approval.requested", ExecApprovalRow.serializer())
     /** Such a question was answered, by a person or by time. */
     val execApprovalResolved = Event("exec.approval.resolved", ExecApprovalResolvedEvent.serializer())
+    /** The question of an agent, for terminals that show only questions of plugins. */
+    val pluginApprovalRequested = Event("plugin.approval.requested", ExecApprovalRow.serializer())
+    /** Such a question was answered, for the same terminals. */
+    val pluginApprovalResolved = Event("plugin.approval.resolved", ExecApprovalResolvedEvent.serializer())
     /** A setting was changed. */
     val configChanged = Event("config.changed", ConfigChangedEvent.serializer())
     /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
@@ -5815,6 +5847,8 @@ object Events {
         nodePairResolved,
         execApprovalRequested,
         execApprovalResolved,
+        pluginApprovalRequested,
+        pluginApprovalResolved,
         configChanged,
         agent,
         chat,

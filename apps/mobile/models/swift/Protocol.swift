@@ -1315,17 +1315,20 @@ public struct ChatHistoryPage: Codable, Hashable, Sendable {
     public var messages: [WireMessage]
     /** Whether there are older ones. */
     public var hasMore: Bool
+    /** For the runs that were asked about: the messages that began them, as far as they are among these. */
+    public var inputReceipts: [InputReceipt]?
     /** `on`: steps with tools are always told. */
     public var verboseLevel: String
     /** The session, when there is one. */
     public var sessionInfo: SessionRow?
 
-    public init(sessionKey: String, sessionId: SessionId? = nil, threadId: ThreadId? = nil, messages: [WireMessage], hasMore: Bool, verboseLevel: String, sessionInfo: SessionRow? = nil) {
+    public init(sessionKey: String, sessionId: SessionId? = nil, threadId: ThreadId? = nil, messages: [WireMessage], hasMore: Bool, inputReceipts: [InputReceipt]? = nil, verboseLevel: String, sessionInfo: SessionRow? = nil) {
         self.sessionKey = sessionKey
         self.sessionId = sessionId
         self.threadId = threadId
         self.messages = messages
         self.hasMore = hasMore
+        self.inputReceipts = inputReceipts
         self.verboseLevel = verboseLevel
         self.sessionInfo = sessionInfo
     }
@@ -1343,7 +1346,7 @@ public struct ChatHistoryParams: Codable, Hashable, Sendable {
     public var agentId: String?
     /** Accepted for newer clients: there are no deltas, the answer is always whole. */
     public var cursor: String?
-    /** Accepted for newer clients: messages of these runs are among the newest anyway. */
+    /** Runs that the caller began, at most 64: the answer says which messages began them. */
     public var inputRunIds: [String]?
     /** Accepted for newer clients: the page is the newest one. */
     public var messageId: String?
@@ -1468,6 +1471,8 @@ public struct ChatStartupPage: Codable, Hashable, Sendable {
     public var messages: [WireMessage]
     /** Whether there are older ones. */
     public var hasMore: Bool
+    /** For the runs that were asked about: the messages that began them, as far as they are among these. */
+    public var inputReceipts: [InputReceipt]?
     /** `on`: steps with tools are always told. */
     public var verboseLevel: String
     /** The session, when there is one. */
@@ -1475,12 +1480,13 @@ public struct ChatStartupPage: Codable, Hashable, Sendable {
     /** As in `agents.list`. */
     public var agentsList: AgentsPage
 
-    public init(sessionKey: String, sessionId: SessionId? = nil, threadId: ThreadId? = nil, messages: [WireMessage], hasMore: Bool, verboseLevel: String, sessionInfo: SessionRow? = nil, agentsList: AgentsPage) {
+    public init(sessionKey: String, sessionId: SessionId? = nil, threadId: ThreadId? = nil, messages: [WireMessage], hasMore: Bool, inputReceipts: [InputReceipt]? = nil, verboseLevel: String, sessionInfo: SessionRow? = nil, agentsList: AgentsPage) {
         self.sessionKey = sessionKey
         self.sessionId = sessionId
         self.threadId = threadId
         self.messages = messages
         self.hasMore = hasMore
+        self.inputReceipts = inputReceipts
         self.verboseLevel = verboseLevel
         self.sessionInfo = sessionInfo
         self.agentsList = agentsList
@@ -2467,7 +2473,7 @@ public struct ExecApprovalRequestParams: Codable, Hashable, Sendable {
     }
 }
 
-/** Parameters of `exec.approval.resolve`. */
+/** Parameters of `exec.approval.resolve` and `plugin.approval.resolve`. */
 public struct ExecApprovalResolveParams: Codable, Hashable, Sendable {
     /** Name of the question. */
     public var id: String
@@ -2483,7 +2489,7 @@ public struct ExecApprovalResolveParams: Codable, Hashable, Sendable {
     }
 }
 
-/** Payload of `exec.approval.resolved`. */
+/** Payload of `exec.approval.resolved` and `plugin.approval.resolved`. */
 public struct ExecApprovalResolvedEvent: Codable, Hashable, Sendable {
     /** Name of the question. */
     public var id: String
@@ -2524,7 +2530,7 @@ public struct ExecApprovalRow: Codable, Hashable, Sendable {
     }
 }
 
-/** Result of `exec.approval.resolve`. */
+/** Result of `exec.approval.resolve` and `plugin.approval.resolve`. */
 public struct ExecApprovalSettled: Codable, Hashable, Sendable {
     /** Always true. */
     public var ok: Bool
@@ -3055,6 +3061,28 @@ public struct HelloSnapshot: Codable, Hashable, Sendable {
         self.sessionDefaults = sessionDefaults
         self.authMode = authMode
     }
+}
+
+/** That what a client sent was kept. A newer control surface holds back what is typed next until it hears so. */
+public struct InputReceipt: Codable, Hashable, Sendable {
+    /** The run that it began, by the client's name. */
+    public var runId: String
+    /** `consumed`. */
+    public var state: InputState
+    /** The message. */
+    public var consumedByEventId: MessageId
+
+    public init(runId: String, state: InputState, consumedByEventId: MessageId) {
+        self.runId = runId
+        self.state = state
+        self.consumedByEventId = consumedByEventId
+    }
+}
+
+/** What became of something a client sent. */
+public enum InputState: String, Codable, Hashable, Sendable, CaseIterable {
+    /** It is a message of the conversation. */
+    case consumed = "consumed"
 }
 
 public typealias InvokeId = String
@@ -7637,6 +7665,8 @@ public struct WireMessage: Codable, Hashable, Sendable {
     public var seq: Int64?
     /** The run it belongs to, by its name on the wire or its identifier. */
     public var runId: String?
+    /** `<run>:user` for the message that began a run, where a client asks what became of what it sent. */
+    public var idempotencyKey: String?
     /** True for a summary that stands for older messages. */
     public var summary: Bool?
     /** The call a result answers. */
@@ -7646,13 +7676,14 @@ public struct WireMessage: Codable, Hashable, Sendable {
     /** Whether the call failed, was denied or is in doubt. */
     public var isError: Bool?
 
-    public init(role: WireRole, content: [ContentPart], timestamp: Timestamp, id: MessageId? = nil, seq: Int64? = nil, runId: String? = nil, summary: Bool? = nil, toolCallId: String? = nil, toolName: String? = nil, isError: Bool? = nil) {
+    public init(role: WireRole, content: [ContentPart], timestamp: Timestamp, id: MessageId? = nil, seq: Int64? = nil, runId: String? = nil, idempotencyKey: String? = nil, summary: Bool? = nil, toolCallId: String? = nil, toolName: String? = nil, isError: Bool? = nil) {
         self.role = role
         self.content = content
         self.timestamp = timestamp
         self.id = id
         self.seq = seq
         self.runId = runId
+        self.idempotencyKey = idempotencyKey
         self.summary = summary
         self.toolCallId = toolCallId
         self.toolName = toolName
@@ -7826,6 +7857,10 @@ public enum Methods {
     public static let execApprovalGet = Method<ExecApprovalIdParams, ExecApprovalRow>(name: "exec.approval.get")
     /** List open questions, newest first. */
     public static let execApprovalList = Method<NoParams, [ExecApprovalRow]>(name: "exec.approval.list")
+    /** List open questions of agents for a terminal that shows only questions of plugins (its capability is `plugin-approvals`); none for others, which have `exec.approval.list`. */
+    public static let pluginApprovalList = Method<NoParams, [ExecApprovalRow]>(name: "plugin.approval.list")
+    /** Answer a question in such a terminal. */
+    public static let pluginApprovalResolve = Method<ExecApprovalResolveParams, ExecApprovalSettled>(name: "plugin.approval.resolve")
     /** Return one question, open or answered lately, as newer clients show it. */
     public static let approvalGet = Method<ApprovalGetParams, ApprovalFound>(name: "approval.get")
     /** Answer a question, as newer clients do. */
@@ -7890,8 +7925,6 @@ public enum Methods {
     public static let nodeLeaseArm = Method<LeaseArmParams, LeaseShown>(name: "node.lease.arm")
     /** End a lease, or all of a group, or all. */
     public static let nodeLeaseEnd = Method<LeaseEndParams, LeasesPage>(name: "node.lease.end")
-    /** List questions of plugins: none, there are no plugins. */
-    public static let pluginApprovalList = Method<NoParams, [JSONValue]>(name: "plugin.approval.list")
     /** List questions of agents that wait for words: none, an agent asks in the conversation. */
     public static let questionList = Method<NoParams, QuestionsPage>(name: "question.list")
     /** List suggested tasks: none. */
@@ -8035,6 +8068,8 @@ public enum Methods {
         execApprovalResolve,
         execApprovalGet,
         execApprovalList,
+        pluginApprovalList,
+        pluginApprovalResolve,
         approvalGet,
         approvalResolve,
         execApprovalsGet,
@@ -8067,7 +8102,6 @@ public enum Methods {
         nodeLeaseList,
         nodeLeaseArm,
         nodeLeaseEnd,
-        pluginApprovalList,
         questionList,
         taskSuggestionsList,
         tasksList,
@@ -8142,6 +8176,10 @@ public enum Events {
     public static let execApprovalRequested = Event<ExecApprovalRow>(name: "exec.approval.requested")
     /** Such a question was answered, by a person or by time. */
     public static let execApprovalResolved = Event<ExecApprovalResolvedEvent>(name: "exec.approval.resolved")
+    /** The question of an agent, for terminals that show only questions of plugins. */
+    public static let pluginApprovalRequested = Event<ExecApprovalRow>(name: "plugin.approval.requested")
+    /** Such a question was answered, for the same terminals. */
+    public static let pluginApprovalResolved = Event<ExecApprovalResolvedEvent>(name: "plugin.approval.resolved")
     /** A setting was changed. */
     public static let configChanged = Event<ConfigChangedEvent>(name: "config.changed")
     /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
@@ -8166,6 +8204,8 @@ public enum Events {
         nodePairResolved,
         execApprovalRequested,
         execApprovalResolved,
+        pluginApprovalRequested,
+        pluginApprovalResolved,
         configChanged,
         agent,
         chat,

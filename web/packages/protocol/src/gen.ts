@@ -751,6 +751,8 @@ export interface ChatHistoryPage {
   messages: WireMessage[];
   /** Whether there are older ones. */
   hasMore: boolean;
+  /** For the runs that were asked about: the messages that began them, as far as they are among these. */
+  inputReceipts?: InputReceipt[];
   /** `on`: steps with tools are always told. */
   verboseLevel: string;
   /** The session, when there is one. */
@@ -769,7 +771,7 @@ export interface ChatHistoryParams {
   agentId?: string;
   /** Accepted for newer clients: there are no deltas, the answer is always whole. */
   cursor?: string;
-  /** Accepted for newer clients: messages of these runs are among the newest anyway. */
+  /** Runs that the caller began, at most 64: the answer says which messages began them. */
   inputRunIds?: string[];
   /** Accepted for newer clients: the page is the newest one. */
   messageId?: string;
@@ -844,6 +846,8 @@ export interface ChatStartupPage {
   messages: WireMessage[];
   /** Whether there are older ones. */
   hasMore: boolean;
+  /** For the runs that were asked about: the messages that began them, as far as they are among these. */
+  inputReceipts?: InputReceipt[];
   /** `on`: steps with tools are always told. */
   verboseLevel: string;
   /** The session, when there is one. */
@@ -1390,7 +1394,7 @@ export interface ExecApprovalRequestParams {
   idempotencyKey?: ClientKey;
 }
 
-/** Parameters of `exec.approval.resolve`. */
+/** Parameters of `exec.approval.resolve` and `plugin.approval.resolve`. */
 export interface ExecApprovalResolveParams {
   /** Name of the question. */
   id: string;
@@ -1400,7 +1404,7 @@ export interface ExecApprovalResolveParams {
   idempotencyKey?: ClientKey;
 }
 
-/** Payload of `exec.approval.resolved`. */
+/** Payload of `exec.approval.resolved` and `plugin.approval.resolved`. */
 export interface ExecApprovalResolvedEvent {
   /** Name of the question. */
   id: string;
@@ -1426,7 +1430,7 @@ export interface ExecApprovalRow {
   expiresAtMs: Timestamp;
 }
 
-/** Result of `exec.approval.resolve`. */
+/** Result of `exec.approval.resolve` and `plugin.approval.resolve`. */
 export interface ExecApprovalSettled {
   /** Always true. */
   ok: boolean;
@@ -1731,6 +1735,19 @@ export interface HelloSnapshot {
   /** `token`. */
   authMode?: string;
 }
+
+/** That what a client sent was kept. A newer control surface holds back what is typed next until it hears so. */
+export interface InputReceipt {
+  /** The run that it began, by the client's name. */
+  runId: string;
+  /** `consumed`. */
+  state: InputState;
+  /** The message. */
+  consumedByEventId: MessageId;
+}
+
+/** What became of something a client sent. */
+export type InputState = "consumed";
 
 export type InvokeId = string;
 
@@ -4470,6 +4487,8 @@ export interface WireMessage {
   seq?: number;
   /** The run it belongs to, by its name on the wire or its identifier. */
   runId?: string;
+  /** `<run>:user` for the message that began a run, where a client asks what became of what it sent. */
+  idempotencyKey?: string;
   /** True for a summary that stands for older messages. */
   summary?: boolean;
   /** The call a result answers. */
@@ -4621,6 +4640,10 @@ export interface Methods {
   "exec.approval.get": { params: ExecApprovalIdParams; result: ExecApprovalRow };
   /** List open questions, newest first. */
   "exec.approval.list": { params: NoParams; result: ExecApprovalRow[] };
+  /** List open questions of agents for a terminal that shows only questions of plugins (its capability is `plugin-approvals`); none for others, which have `exec.approval.list`. */
+  "plugin.approval.list": { params: NoParams; result: ExecApprovalRow[] };
+  /** Answer a question in such a terminal. */
+  "plugin.approval.resolve": { params: ExecApprovalResolveParams; result: ExecApprovalSettled };
   /** Return one question, open or answered lately, as newer clients show it. */
   "approval.get": { params: ApprovalGetParams; result: ApprovalFound };
   /** Answer a question, as newer clients do. */
@@ -4685,8 +4708,6 @@ export interface Methods {
   "node.lease.arm": { params: LeaseArmParams; result: LeaseShown };
   /** End a lease, or all of a group, or all. */
   "node.lease.end": { params: LeaseEndParams; result: LeasesPage };
-  /** List questions of plugins: none, there are no plugins. */
-  "plugin.approval.list": { params: NoParams; result: unknown[] };
   /** List questions of agents that wait for words: none, an agent asks in the conversation. */
   "question.list": { params: NoParams; result: QuestionsPage };
   /** List suggested tasks: none. */
@@ -4805,6 +4826,10 @@ export interface Events {
   "exec.approval.requested": ExecApprovalRow;
   /** Such a question was answered, by a person or by time. */
   "exec.approval.resolved": ExecApprovalResolvedEvent;
+  /** The question of an agent, for terminals that show only questions of plugins. */
+  "plugin.approval.requested": ExecApprovalRow;
+  /** Such a question was answered, for the same terminals. */
+  "plugin.approval.resolved": ExecApprovalResolvedEvent;
   /** A setting was changed. */
   "config.changed": ConfigChangedEvent;
   /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
@@ -5254,6 +5279,7 @@ export const decodeChatHistoryPage: d.Decoder<ChatHistoryPage> = d.object<ChatHi
   threadId: d.optional(d.lazy(() => decodeThreadId)),
   messages: d.list(d.lazy(() => decodeWireMessage)),
   hasMore: d.boolean,
+  inputReceipts: d.optional(d.list(d.lazy(() => decodeInputReceipt))),
   verboseLevel: d.text,
   sessionInfo: d.optional(d.lazy(() => decodeSessionRow)),
 }, "open");
@@ -5305,6 +5331,7 @@ export const decodeChatStartupPage: d.Decoder<ChatStartupPage> = d.object<ChatSt
   threadId: d.optional(d.lazy(() => decodeThreadId)),
   messages: d.list(d.lazy(() => decodeWireMessage)),
   hasMore: d.boolean,
+  inputReceipts: d.optional(d.list(d.lazy(() => decodeInputReceipt))),
   verboseLevel: d.text,
   sessionInfo: d.optional(d.lazy(() => decodeSessionRow)),
   agentsList: d.lazy(() => decodeAgentsPage),
@@ -5823,6 +5850,14 @@ export const decodeHelloSnapshot: d.Decoder<HelloSnapshot> = d.object<HelloSnaps
   sessionDefaults: d.lazy(() => decodeHelloSessionDefaults),
   authMode: d.optional(d.text),
 }, "open");
+
+export const decodeInputReceipt: d.Decoder<InputReceipt> = d.object<InputReceipt>({
+  runId: d.text,
+  state: d.lazy(() => decodeInputState),
+  consumedByEventId: d.lazy(() => decodeMessageId),
+}, "open");
+
+export const decodeInputState: d.Decoder<InputState> = d.words(["consumed"]);
 
 export const decodeInvokeId: d.Decoder<InvokeId> = d.matching(/^inv_[0-9A-HJKMNP-TV-Z]{26}$/);
 
@@ -7416,6 +7451,7 @@ export const decodeWireMessage: d.Decoder<WireMessage> = d.object<WireMessage>({
   id: d.optional(d.lazy(() => decodeMessageId)),
   seq: d.optional(d.integer(0, 9007199254740991)),
   runId: d.optional(d.text),
+  idempotencyKey: d.optional(d.text),
   summary: d.optional(d.boolean),
   toolCallId: d.optional(d.text),
   toolName: d.optional(d.text),
@@ -7496,6 +7532,8 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "exec.approval.resolve": d.lazy(() => decodeExecApprovalResolveParams),
   "exec.approval.get": d.lazy(() => decodeExecApprovalIdParams),
   "exec.approval.list": d.lazy(() => decodeNoParams),
+  "plugin.approval.list": d.lazy(() => decodeNoParams),
+  "plugin.approval.resolve": d.lazy(() => decodeExecApprovalResolveParams),
   "approval.get": d.lazy(() => decodeApprovalGetParams),
   "approval.resolve": d.lazy(() => decodeApprovalResolveParams),
   "exec.approvals.get": d.lazy(() => decodeNoParams),
@@ -7528,7 +7566,6 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "node.lease.list": d.lazy(() => decodeNoParams),
   "node.lease.arm": d.lazy(() => decodeLeaseArmParams),
   "node.lease.end": d.lazy(() => decodeLeaseEndParams),
-  "plugin.approval.list": d.lazy(() => decodeNoParams),
   "question.list": d.lazy(() => decodeNoParams),
   "taskSuggestions.list": d.lazy(() => decodeOfAgentParams),
   "tasks.list": d.lazy(() => decodeTasksListParams),
@@ -7628,6 +7665,8 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "exec.approval.resolve": d.lazy(() => decodeExecApprovalSettled),
   "exec.approval.get": d.lazy(() => decodeExecApprovalRow),
   "exec.approval.list": d.list(d.lazy(() => decodeExecApprovalRow)),
+  "plugin.approval.list": d.list(d.lazy(() => decodeExecApprovalRow)),
+  "plugin.approval.resolve": d.lazy(() => decodeExecApprovalSettled),
   "approval.get": d.lazy(() => decodeApprovalFound),
   "approval.resolve": d.lazy(() => decodeApprovalApplied),
   "exec.approvals.get": d.lazy(() => decodeExecApprovalsFile),
@@ -7660,7 +7699,6 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "node.lease.list": d.lazy(() => decodeLeasesPage),
   "node.lease.arm": d.lazy(() => decodeLeaseShown),
   "node.lease.end": d.lazy(() => decodeLeasesPage),
-  "plugin.approval.list": d.list(d.any),
   "question.list": d.lazy(() => decodeQuestionsPage),
   "taskSuggestions.list": d.lazy(() => decodeSuggestionsPage),
   "tasks.list": d.lazy(() => decodeTasksPage),
@@ -7721,6 +7759,8 @@ export const events: { [E in keyof Events]: d.Decoder<Events[E]> } = {
   "node.pair.resolved": d.lazy(() => decodeNodePairDecision),
   "exec.approval.requested": d.lazy(() => decodeExecApprovalRow),
   "exec.approval.resolved": d.lazy(() => decodeExecApprovalResolvedEvent),
+  "plugin.approval.requested": d.lazy(() => decodeExecApprovalRow),
+  "plugin.approval.resolved": d.lazy(() => decodeExecApprovalResolvedEvent),
   "config.changed": d.lazy(() => decodeConfigChangedEvent),
   "agent": d.lazy(() => decodeAgentEvent),
   "chat": d.lazy(() => decodeChatEvent),
