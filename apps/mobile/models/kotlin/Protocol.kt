@@ -1968,6 +1968,30 @@ data class PageParams(
     val offset: Long? = null,
 )
 
+/** How a request was answered. */
+@Serializable
+enum class PairDecision {
+    /** Yes. */
+    @SerialName("approved")
+    APPROVED,
+    /** No. */
+    @SerialName("rejected")
+    REJECTED,
+}
+
+/** Payload of `device.pair.resolved`. */
+@Serializable
+data class PairResolvedEvent(
+    /** The request; a name of its own when nobody was asked. */
+    val requestId: String,
+    /** The device. */
+    val deviceId: DeviceId,
+    /** How it was answered. */
+    val decision: PairDecision,
+    /** When. */
+    val ts: Timestamp,
+)
+
 /** A device. */
 @Serializable
 data class PairedDevice(
@@ -3963,6 +3987,10 @@ object Events {
     val health = Event("health", HealthReport.serializer())
     /** The gateway stops; the socket is closed after it. */
     val shutdown = Event("shutdown", ShutdownEvent.serializer())
+    /** A device asks to be let in. */
+    val devicePairRequested = Event("device.pair.requested", PendingPairing.serializer())
+    /** A device was let in or refused, by a person or by a stated rule. */
+    val devicePairResolved = Event("device.pair.resolved", PairResolvedEvent.serializer())
     /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
     val agent = Event("agent", AgentEvent.serializer())
     /** The reply as a chat surface shows it: pieces while it grows, then the whole. */
@@ -3973,6 +4001,8 @@ object Events {
         tick,
         health,
         shutdown,
+        devicePairRequested,
+        devicePairResolved,
         agent,
         chat,
     )

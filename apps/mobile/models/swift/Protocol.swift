@@ -2840,6 +2840,33 @@ public struct PageParams: Codable, Hashable, Sendable {
     }
 }
 
+/** How a request was answered. */
+public enum PairDecision: String, Codable, Hashable, Sendable, CaseIterable {
+    /** Yes. */
+    case approved = "approved"
+    /** No. */
+    case rejected = "rejected"
+}
+
+/** Payload of `device.pair.resolved`. */
+public struct PairResolvedEvent: Codable, Hashable, Sendable {
+    /** The request; a name of its own when nobody was asked. */
+    public var requestId: String
+    /** The device. */
+    public var deviceId: DeviceId
+    /** How it was answered. */
+    public var decision: PairDecision
+    /** When. */
+    public var ts: Timestamp
+
+    public init(requestId: String, deviceId: DeviceId, decision: PairDecision, ts: Timestamp) {
+        self.requestId = requestId
+        self.deviceId = deviceId
+        self.decision = decision
+        self.ts = ts
+    }
+}
+
 /** A device. */
 public struct PairedDevice: Codable, Hashable, Sendable {
     /** The hash of its key. */
@@ -5622,6 +5649,10 @@ public enum Events {
     public static let health = Event<HealthReport>(name: "health")
     /** The gateway stops; the socket is closed after it. */
     public static let shutdown = Event<ShutdownEvent>(name: "shutdown")
+    /** A device asks to be let in. */
+    public static let devicePairRequested = Event<PendingPairing>(name: "device.pair.requested")
+    /** A device was let in or refused, by a person or by a stated rule. */
+    public static let devicePairResolved = Event<PairResolvedEvent>(name: "device.pair.resolved")
     /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
     public static let agent = Event<AgentEvent>(name: "agent")
     /** The reply as a chat surface shows it: pieces while it grows, then the whole. */
@@ -5632,6 +5663,8 @@ public enum Events {
         tick,
         health,
         shutdown,
+        devicePairRequested,
+        devicePairResolved,
         agent,
         chat,
     ]

@@ -1559,6 +1559,21 @@ export interface PageParams {
   offset?: number;
 }
 
+/** How a request was answered. */
+export type PairDecision = "approved" | "rejected";
+
+/** Payload of `device.pair.resolved`. */
+export interface PairResolvedEvent {
+  /** The request; a name of its own when nobody was asked. */
+  requestId: string;
+  /** The device. */
+  deviceId: DeviceId;
+  /** How it was answered. */
+  decision: PairDecision;
+  /** When. */
+  ts: Timestamp;
+}
+
 /** A device. */
 export interface PairedDevice {
   /** The hash of its key. */
@@ -3215,6 +3230,10 @@ export interface Events {
   "health": HealthReport;
   /** The gateway stops; the socket is closed after it. */
   "shutdown": ShutdownEvent;
+  /** A device asks to be let in. */
+  "device.pair.requested": PendingPairing;
+  /** A device was let in or refused, by a person or by a stated rule. */
+  "device.pair.resolved": PairResolvedEvent;
   /** A step of a run: it starts, speaks, uses a tool, ends. Numbered per run from 1 without holes. */
   "agent": AgentEvent;
   /** The reply as a chat surface shows it: pieces while it grows, then the whole. */
@@ -4137,6 +4156,15 @@ export const decodePageParams: d.Decoder<PageParams> = d.object<PageParams>({
   limit: d.optional(d.integer(0, 4294967295)),
   offset: d.optional(d.integer(0, 4294967295)),
 }, "closed");
+
+export const decodePairDecision: d.Decoder<PairDecision> = d.words(["approved", "rejected"]);
+
+export const decodePairResolvedEvent: d.Decoder<PairResolvedEvent> = d.object<PairResolvedEvent>({
+  requestId: d.text,
+  deviceId: d.lazy(() => decodeDeviceId),
+  decision: d.lazy(() => decodePairDecision),
+  ts: d.lazy(() => decodeTimestamp),
+}, "open");
 
 export const decodePairedDevice: d.Decoder<PairedDevice> = d.object<PairedDevice>({
   deviceId: d.lazy(() => decodeDeviceId),
@@ -5153,6 +5181,8 @@ export const events: { [E in keyof Events]: d.Decoder<Events[E]> } = {
   "tick": d.lazy(() => decodeTickEvent),
   "health": d.lazy(() => decodeHealthReport),
   "shutdown": d.lazy(() => decodeShutdownEvent),
+  "device.pair.requested": d.lazy(() => decodePendingPairing),
+  "device.pair.resolved": d.lazy(() => decodePairResolvedEvent),
   "agent": d.lazy(() => decodeAgentEvent),
   "chat": d.lazy(() => decodeChatEvent),
 };
