@@ -199,9 +199,8 @@ impl Bench {
             }
             Step::WrongCode => Came::Count(self.store.wrong_pairing_code(&owner).await.unwrap()),
             Step::Revoke { device: n, role } => {
-                let revoked = self
-                    .store
-                    .revoke_device_token(&owner, &id(*n), *role, "test");
+                let id = id(*n);
+                let revoked = self.store.revoke_device_token(&owner, &id, *role, "test");
                 device(revoked.await)
             }
             Step::Remove(n) => {
