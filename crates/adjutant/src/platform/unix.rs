@@ -116,7 +116,9 @@ pub(crate) fn host_name() -> String {
 /// Resolves when another process asks this one to end.
 pub(crate) async fn asked_to_end() {
     match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => drop(terminate.recv().await),
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
         Err(error) => {
             tracing::warn!(%error, "requests to end cannot be heard");
             std::future::pending::<()>().await;
