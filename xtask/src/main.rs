@@ -8,6 +8,7 @@ mod lab;
 mod manual;
 mod metadata;
 mod models;
+mod portable;
 mod testing;
 mod tidy;
 mod tree;
@@ -40,7 +41,7 @@ enum Chore {
     Deps,
     /// Compare the protocol with the last release: what was removed or narrowed.
     Compat,
-    /// Check file lengths and forbidden words.
+    /// Check file lengths, forbidden words, and that parts of Unix stay behind `#[cfg(unix)]`.
     Tidy,
     /// Measure a release build beside the floor and print the table (`--quick`, `--out FILE`).
     Bench {
@@ -78,7 +79,12 @@ fn main() -> ExitCode {
         }
         Chore::Deps => metadata::read().and_then(|it| report(&dependencies::check(&it))),
         Chore::Compat => models::released::check().and_then(|it| report(&it)),
-        Chore::Tidy => tidy::check(tree::root()).and_then(|it| report(&it)),
+        Chore::Tidy => tidy::check(tree::root())
+            .and_then(|mut it| {
+                it.extend(portable::check(tree::root())?);
+                Ok(it)
+            })
+            .and_then(|it| report(&it)),
         Chore::Bench { arguments } => lab::run("bench", &arguments),
         Chore::Kills { arguments } => lab::run("kills", &arguments),
         Chore::Clients { arguments } => clients::run(&arguments),

@@ -27,8 +27,6 @@ pub(crate) fn slug(name: &str) -> String {
 
 #[cfg(target_os = "linux")]
 pub(crate) async fn trials(sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<Check>, Failure> {
-    use std::os::unix::fs::DirBuilderExt as _;
-
     use adjutant_sandbox::Verdict;
 
     // Not below `/tmp`, which every confined process has its own of: there is nothing to escape to.
@@ -40,8 +38,7 @@ pub(crate) async fn trials(sandbox: &dyn adjutant_ports::Sandbox) -> Result<Vec<
     };
     let scratch = place.join(format!("adjutant-escapes-{}", std::process::id()));
     // A folder that is there already is somebody else's.
-    std::fs::DirBuilder::new()
-        .mode(0o700)
+    crate::platform::folders(0o700)
         .create(&scratch)
         .map_err(|e| Failure::io(scratch.display(), &e))?;
     let trials = adjutant_sandbox::verify(sandbox, &scratch).await;

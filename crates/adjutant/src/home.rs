@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::platform;
+
 /// The owner's home directory.
 pub(crate) fn user_home() -> Option<PathBuf> {
-    std::env::var_os("HOME")
+    std::env::var_os(platform::HOME_VARIABLE)
         .filter(|home| !home.is_empty())
         .map(PathBuf::from)
 }
@@ -20,8 +22,5 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
 
 /// This machine's name, for lists of workers.
 pub(crate) fn host_name() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    platform::host_name()
 }

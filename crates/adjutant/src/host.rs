@@ -13,7 +13,7 @@ use adjutant_cli::{
     SandboxDriver, ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants,
     WorkerOptions, Workers,
 };
-use adjutant_client::{Credential, Endpoint};
+use adjutant_client::Credential;
 use adjutant_policy::command::{Surroundings, analyse};
 use adjutant_ports::config::{ConfigDoor as _, ConfigFault};
 use adjutant_ports::store::{AuditStore as _, RunIndex as _};
@@ -25,6 +25,7 @@ use crate::doors::{OsEntropy, SystemClock};
 use crate::escape::{check, slug, trials};
 use crate::gateway::{Running, Shape};
 use crate::parts::Parts;
+use crate::platform::door;
 use crate::setup::{self, Bench};
 use crate::{demo, doctor, failures, home};
 
@@ -187,22 +188,10 @@ fn gateway_flags(options: &GatewayOptions) -> Vec<(String, Value)> {
 
 /// Resolves when the process is asked to end.
 pub(crate) async fn told_to_stop() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        let Ok(mut terminate) =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        else {
-            drop(interrupt.await);
-            return;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt => {}
-        }
+    tokio::select! {
+        () = crate::platform::asked_to_end() => {}
+        _ = tokio::signal::ctrl_c() => {}
     }
-    #[cfg(not(unix))]
-    drop(interrupt.await);
 }
 
 fn config_fault(fault: &ConfigFault) -> Failure {
@@ -259,11 +248,8 @@ impl Host for Machine {
         let home = self.home()?;
         match daemon::life(&home) {
             Life::Up { .. } => {
-                let endpoint = Endpoint::Unix(home.join(daemon::SOCKET_FILE));
-                Ok(Some(Reachable {
-                    endpoint,
-                    credential: Credential::None,
-                }))
+                let socket = home.join(daemon::SOCKET_FILE);
+                Ok(Some(door(&home, &socket, &Credential::None)))
             }
             Life::Down | Life::Stale { .. } => Ok(None),
         }
@@ -292,10 +278,7 @@ impl Host for Machine {
             .socket
             .clone()
             .unwrap_or_else(|| home.join(daemon::SOCKET_FILE));
-        let gateway = Reachable {
-            endpoint: Endpoint::Unix(socket),
-            credential: Credential::None,
-        };
+        let gateway = door(&home, &socket, &Credential::None);
         Ok(Ephemeral {
             gateway,
             guard: Box::new(running),

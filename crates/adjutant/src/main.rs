@@ -12,6 +12,7 @@ mod home;
 mod host;
 mod node;
 mod parts;
+mod platform;
 mod setup;
 
 use std::process::ExitCode;

@@ -212,10 +212,8 @@ pub(crate) fn limits_for(caps: &AgentBudget, agent: &Agent) -> Limits {
 
 /// Makes a folder that only the owner can enter, whatever the umask says (S48).
 pub(crate) fn make_private_dir(path: &Path) -> Result<(), PartsError> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
+    crate::platform::folders(0o700)
         .recursive(true)
-        .mode(0o700)
         .create(path)
         .map_err(|source| PartsError::Io {
             path: path.to_owned(),

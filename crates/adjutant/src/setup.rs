@@ -4,14 +4,13 @@
 //! copied into a file.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use adjutant_cli::{Exit, Failure, ProviderFound, RouteChoice, SetupAnswers, SetupDone};
-use adjutant_client::{Client, Endpoint};
+use adjutant_client::Client;
 use adjutant_domain::agent::TrustLevel;
 use adjutant_domain::id::AgentId;
 use adjutant_ports::config::{ConfigDoor, ConfigFault};
@@ -28,11 +27,12 @@ use adjutant_vault::{Token, TokenError};
 use crate::config::Settings;
 use crate::daemon::{Life, Place, life};
 use crate::parts::{Parts, PartsError};
+use crate::platform;
 
 /// Name of the token file within the state directory.
 pub(crate) const TOKEN_FILE: &str = "token";
 /// The variable that holds the token instead.
-const TOKEN_VARIABLE: &str = "ADJUTANT_GATEWAY_TOKEN";
+pub(crate) const TOKEN_VARIABLE: &str = "ADJUTANT_GATEWAY_TOKEN";
 
 /// The providers that take a key, and the variables that usually hold it.
 pub(crate) const KEYED: [(&str, &[&str]); 5] = [
@@ -322,9 +322,9 @@ fn key_variable(provider: &str, env: &Env) -> Result<Option<&'static str>, Failu
 pub(crate) fn make_state_dir(home: &Path) -> Result<(), Failure> {
     make_private_dir(home)?;
     let wrong = |error| Failure::io(home.display(), &error);
-    let mode = std::fs::metadata(home).map_err(wrong)?.permissions().mode() & 0o777;
-    if mode != 0o700 {
-        std::fs::set_permissions(home, std::fs::Permissions::from_mode(0o700)).map_err(wrong)?;
+    let metadata = std::fs::metadata(home).map_err(wrong)?;
+    if platform::mode(&metadata).is_some_and(|mode| mode & 0o777 != 0o700) {
+        platform::set_mode(home, 0o700).map_err(wrong)?;
     }
     Ok(())
 }
@@ -442,11 +442,8 @@ async fn through_gateway(
     workspace: Option<PathBuf>,
     level: Option<TrustLevel>,
 ) -> Result<(AgentId, PathBuf, u8), Failure> {
-    let client = Client::connect(
-        Endpoint::Unix(place.socket.clone()),
-        place.credential.clone(),
-    )
-    .await?;
+    let door = place.door();
+    let client = Client::connect(door.endpoint, door.credential).await?;
     let mut shown = client
         .call::<AgentsGet>(AgentIdParams {
             agent_id: name.clone(),

@@ -15,7 +15,6 @@ use adjutant_protocol::methods::chat::{
 };
 use adjutant_protocol::methods::system::WireEvent;
 use serde_json::Value;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::args::OnApproval;
@@ -23,6 +22,7 @@ use crate::connect::fresh_key;
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
 use crate::lines::{Remember, Typed, Typing};
+use crate::platform::Interrupts;
 use crate::render::{Question, one_line, question};
 use crate::view::View;
 
@@ -128,7 +128,7 @@ struct State {
 impl Following<'_> {
     /// Follows the run to its end.
     pub(crate) async fn until_over(mut self, view: &mut View<'_>) -> Result<Ended, Failure> {
-        let mut interrupts = signal(SignalKind::interrupt())
+        let mut interrupts = Interrupts::listen()
             .map_err(|error| Failure::io("cannot listen for Ctrl-C", &error))?;
         let mut state = State {
             waiting: VecDeque::new(),
@@ -183,7 +183,7 @@ impl Following<'_> {
     async fn next_step(
         &mut self,
         state: &mut State,
-        interrupts: &mut Signal,
+        interrupts: &mut Interrupts,
     ) -> Result<Step, Failure> {
         let deadline = match state.cause {
             Cause::Itself => self.deadline,
@@ -193,7 +193,7 @@ impl Following<'_> {
         let look_at = state.heard_at + SILENCE;
         tokio::select! {
             biased;
-            _ = interrupts.recv() => Ok(Step::Stop(Cause::Interrupted)),
+            () = interrupts.recv() => Ok(Step::Stop(Cause::Interrupted)),
             () = tokio::time::sleep_until(deadline.unwrap_or(far)) => Ok(Step::Stop(Cause::TimedOut)),
             typed = async {
                 match &mut state.open {

@@ -22,6 +22,7 @@ mod follow;
 mod host;
 mod host_node;
 mod lines;
+mod platform;
 mod reference;
 mod render;
 mod terminal;

@@ -7,6 +7,7 @@ use rustyline::history::FileHistory;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failure::{Exit, Failure};
+use crate::platform::{TerminalState, for_owner};
 
 /// Lines kept for the arrow keys.
 const HISTORY_MAX: usize = 1_000;
@@ -42,16 +43,14 @@ pub(crate) type Typing = oneshot::Receiver<Typed>;
 pub(crate) struct Lines {
     asks: mpsc::Sender<Ask>,
     /// How the terminal was before the first question.
-    before: Option<rustix::termios::Termios>,
+    before: Option<TerminalState>,
 }
 
 /// The process may end while a question is still open; the terminal must not stay as the question needs it.
 impl Drop for Lines {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
-            use rustix::termios::{OptionalActions, tcsetattr};
-            // A terminal that is gone needs no restoring.
-            tcsetattr(std::io::stdin(), OptionalActions::Now, before).unwrap_or_default();
+            before.restore();
         }
     }
 }
@@ -78,7 +77,7 @@ impl Lines {
             // There is none the first time.
             drop(editor.load_history(path));
         }
-        let before = rustix::termios::tcgetattr(std::io::stdin()).ok();
+        let before = TerminalState::of_input();
         let (asks, mut inbox) = mpsc::channel::<Ask>(1);
         // The thread ends with the last sender; while it waits for a key it keeps nothing from ending.
         std::thread::Builder::new()
@@ -143,15 +142,9 @@ impl Lines {
 
 /// Writes the history so that only its owner can read it.
 fn save(editor: &mut rustyline::Editor<(), FileHistory>, path: &std::path::Path) {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    let exists = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
-        .is_ok();
-    if exists {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    if for_owner(&mut options).open(path).is_ok() {
         // A history that cannot be written is not worth a word.
         drop(editor.save_history(path));
     }

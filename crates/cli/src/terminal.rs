@@ -54,14 +54,15 @@ impl Kind {
 impl Streams {
     /// The streams of this process.
     pub(crate) fn of_process() -> Self {
-        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+        let size = crate::platform::terminal_size();
         let width = size
-            .map(|size| usize::from(size.ws_col))
+            .as_ref()
+            .map(|size| usize::from(size.columns))
             .filter(|columns| *columns != 0)
             .unwrap_or(80);
         let dumb = std::env::var_os("TERM").is_none_or(|value| value.is_empty() || value == "dumb");
         let height = size
-            .map(|size| usize::from(size.ws_row))
+            .map(|size| usize::from(size.rows))
             .filter(|rows| *rows != 0 && !dumb);
         Self {
             out: Box::new(std::io::stdout()),

@@ -1,6 +1,5 @@
 //! Opening one socket: the stream, the upgrade, the bearer token.
 
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,7 +7,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -16,6 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use crate::endpoint::{Credential, Endpoint};
 use crate::error::ClientError;
+use crate::socket_file::{self, FileStream};
 
 /// The largest message taken from a gateway.
 const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -39,28 +39,6 @@ pub(crate) async fn dial(
     }
 }
 
-/// The longest path the kernel takes in a socket address, its final zero byte left out.
-#[cfg(target_os = "linux")]
-const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-/// Connects to a socket file, however deep it lies: a path too long for an address is shortened by a descriptor of its
-/// folder.
-async fn connect_file(path: &Path) -> std::io::Result<UnixStream> {
-    #[cfg(target_os = "linux")]
-    if SOCKET_PATH_BYTES_MAX < path.as_os_str().len()
-        && let (Some(folder), Some(name)) = (path.parent(), path.file_name())
-    {
-        use std::os::fd::AsRawFd as _;
-
-        let folder = std::fs::File::open(folder)?;
-        let short = Path::new("/proc/self/fd")
-            .join(folder.as_raw_fd().to_string())
-            .join(name);
-        return UnixStream::connect(short).await;
-    }
-    UnixStream::connect(path).await
-}
-
 async fn open(endpoint: &Endpoint, credential: &Credential) -> Result<Socket, ClientError> {
     let unreachable = |reason: String| ClientError::Unreachable {
         endpoint: endpoint.to_string(),
@@ -68,7 +46,7 @@ async fn open(endpoint: &Endpoint, credential: &Credential) -> Result<Socket, Cl
     };
     let (stream, address) = match endpoint {
         Endpoint::Unix(path) => {
-            let stream = connect_file(path)
+            let stream = socket_file::connect(path)
                 .await
                 .map_err(|error| unreachable(plainly(&error)))?;
             (Stream::Unix(stream), "ws://localhost/rpc".to_owned())
@@ -208,7 +186,7 @@ fn refusal(response: &http::Response<Option<Vec<u8>>>) -> ClientError {
 
 /// The two kinds of stream below a connection.
 pub(crate) enum Stream {
-    Unix(UnixStream),
+    Unix(FileStream),
     Tcp(TcpStream),
 }
 
@@ -249,27 +227,5 @@ impl AsyncWrite for Stream {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
         }
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::os::fd::AsRawFd as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a_socket_that_lies_too_deep_for_an_address_is_reached() {
-        let home = tempfile::tempdir().unwrap();
-        let deep = home.path().join("d".repeat(60)).join("e".repeat(60));
-        std::fs::create_dir_all(&deep).unwrap();
-        let folder = std::fs::File::open(&deep).unwrap();
-        let short = format!("/proc/self/fd/{}/gateway.sock", folder.as_raw_fd());
-        let _listener = tokio::net::UnixListener::bind(short).unwrap();
-        let path = deep.join("gateway.sock");
-        assert!(SOCKET_PATH_BYTES_MAX < path.as_os_str().len());
-        connect_file(&path).await.unwrap();
     }
 }

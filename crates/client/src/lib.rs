@@ -10,6 +10,11 @@ mod error;
 mod link;
 mod notices;
 mod reply;
+#[cfg(unix)]
+mod socket_file;
+#[cfg(not(unix))]
+#[path = "no_socket_file.rs"]
+mod socket_file;
 
 pub use client::{CALL_TIMEOUT, Client, Notification, PATIENCE};
 pub use endpoint::{Credential, Endpoint, Token};

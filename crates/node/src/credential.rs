@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use adjutant_vault::Secret;
 
+use crate::platform;
+
 /// Bytes of the file.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 /// Gateways remembered.
@@ -72,13 +74,9 @@ impl Tokens {
 
 fn read(path: &Path) -> Option<BTreeMap<String, String>> {
     let meta = std::fs::metadata(path).ok()?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        if meta.permissions().mode() & 0o077 != 0 {
-            tracing::warn!(path = %path.display(), "others can read the device tokens; they are not used");
-            return None;
-        }
+    if platform::others_may_use(&meta) {
+        tracing::warn!(path = %path.display(), "others can read the device tokens; they are not used");
+        return None;
     }
     if FILE_BYTES_MAX < meta.len() {
         return None;
@@ -94,12 +92,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let new = path.with_file_name(name);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&new)?;
+    let mut file = platform::for_owner(&mut options).open(&new)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(new, path)

@@ -10,7 +10,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use url::Url;
 
 use crate::endpoint::{Endpoint, Fingerprint};
+use crate::socket_file::{self, FileStream};
 
 /// Bytes of a message taken from a gateway.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
@@ -43,7 +44,7 @@ pub(crate) async fn dial(
 async fn open(endpoint: &Endpoint, pinned: Option<&Fingerprint>) -> Result<Socket, String> {
     let (stream, address) = match endpoint {
         Endpoint::Unix(path) => {
-            let stream = UnixStream::connect(path)
+            let stream = socket_file::connect(path)
                 .await
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             (Stream::Unix(stream), "ws://localhost/".to_owned())
@@ -174,7 +175,7 @@ impl ServerCertVerifier for Pinned {
 
 /// What lies below a connection.
 pub(crate) enum Stream {
-    Unix(UnixStream),
+    Unix(FileStream),
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }

@@ -17,9 +17,15 @@ mod frames;
 mod handshake;
 mod host;
 mod link;
+mod platform;
 mod process;
 mod results;
 mod run;
+#[cfg(unix)]
+mod socket_file;
+#[cfg(not(unix))]
+#[path = "no_socket_file.rs"]
+mod socket_file;
 mod state;
 
 pub use capability::{Capability, Effect, NodeFault, Offer, Order};

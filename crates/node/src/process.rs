@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::platform::{self, Group};
 
 /// Output read from one stream before the program is ended: it would fill the disk of whoever keeps it.
 const STREAM_BYTES_MAX: u64 = 64 << 20;
@@ -106,26 +107,6 @@ impl Kept {
     }
 }
 
-/// Ends the whole group, also when the future is dropped.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn kill(&self) {
-        if let Some(pid) = self.0
-            && let Err(error) = kill_process_group(pid, Signal::KILL)
-        {
-            // Gone already is as good.
-            tracing::trace!(%error, "the process group cannot be ended");
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
 /// Runs `spec`. Whatever it started is ended with it.
 ///
 /// # Errors
@@ -145,13 +126,10 @@ pub(crate) async fn run(spec: Spec) -> std::io::Result<Ended> {
         })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .kill_on_drop(true);
+    platform::in_a_group(&mut command);
     let mut child = command.spawn()?;
-    let pid = child
-        .id()
-        .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let group = Group(pid);
+    let group = Group::led_by(child.id());
     let mut stdout = Kept::of(spec.output_bytes);
     let mut stderr = Kept::of(spec.output_bytes);
     let input = feed(child.stdin.take(), spec.stdin);
@@ -188,11 +166,15 @@ pub(crate) async fn run(spec: Spec) -> std::io::Result<Ended> {
     group.kill();
     let status = match waited {
         Some(status) => status,
-        None => child.wait().await?,
+        None => {
+            // Where there are no groups, it is not ended yet.
+            drop(child.start_kill());
+            child.wait().await?
+        }
     };
     Ok(Ended {
         exit_code: status.code().filter(|_| !timed_out),
-        signal: std::os::unix::process::ExitStatusExt::signal(&status),
+        signal: platform::signal_of(status),
         timed_out,
         stdout,
         stderr,
@@ -248,9 +230,7 @@ pub(crate) fn search_path() -> String {
 
 /// The file a program's name stands for.
 pub(crate) fn which(name: &str) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-    };
+    let is_program = |path: &PathBuf| path.is_file() && platform::may_execute(path);
     if name.contains('/') {
         return Some(PathBuf::from(name)).filter(|path| path.is_absolute() && is_program(path));
     }

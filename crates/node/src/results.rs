@@ -71,10 +71,8 @@ struct Row {
 
 impl Results {
     pub(crate) fn open(folder: &Path) -> std::io::Result<Arc<Self>> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        std::fs::DirBuilder::new()
+        crate::platform::folders_for_owner()
             .recursive(true)
-            .mode(0o700)
             .create(folder)?;
         Ok(Arc::new(Self {
             folder: folder.to_owned(),

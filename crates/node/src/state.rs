@@ -1,5 +1,6 @@
 //! What a node leaves in its folder for others to see: how it stands, and what it was asked.
 
+use std::fs::TryLockError;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -10,6 +11,7 @@ use serde_json::json;
 use adjutant_domain::time::Timestamp;
 
 use crate::credential::write_private;
+use crate::platform::for_owner;
 
 /// Lines kept of what was asked, before the older half goes.
 const LINES_MAX: usize = 1_000;
@@ -99,32 +101,25 @@ impl Lock {
     /// None when another process holds it.
     pub(crate) fn take(folder: &Path) -> std::io::Result<Option<Self>> {
         let file = open_lock(folder)?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => Ok(Some(Self { _file: file })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
         }
     }
 }
 
 fn open_lock(folder: &Path) -> std::io::Result<std::fs::File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(folder.join("lock"))
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    for_owner(&mut options).open(folder.join("lock"))
 }
 
 fn is_locked(folder: &Path) -> bool {
     let Ok(file) = std::fs::File::open(folder.join("lock")) else {
         return false;
     };
-    matches!(
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared),
-        Err(rustix::io::Errno::WOULDBLOCK)
-    )
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 /// The node's own record of what it was asked, kept where the gateway cannot reach it.
@@ -152,7 +147,6 @@ impl Diary {
     }
 
     fn append(&self, line: &str) -> std::io::Result<()> {
-        use std::os::unix::fs::OpenOptionsExt as _;
         let mut lines = self
             .lines
             .lock()
@@ -161,11 +155,9 @@ impl Diary {
             std::fs::rename(&self.path, self.path.with_extension("jsonl.1"))?;
             *lines = 0;
         }
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&self.path)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.create(true).append(true);
+        let mut file = for_owner(&mut options).open(&self.path)?;
         writeln!(file, "{line}")?;
         *lines += 1;
         Ok(())

@@ -12,6 +12,7 @@ mod file;
 mod job;
 mod lock;
 mod migrate;
+mod platform;
 mod reader;
 mod sql;
 mod sqlite;

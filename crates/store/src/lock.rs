@@ -1,13 +1,11 @@
 //! One live owner per state directory (R14): a kernel lock, which dies with its process.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
+use crate::platform;
 
 /// Name of the locked file.
 const LOCK_NAME: &str = "lock";
@@ -63,10 +61,10 @@ impl Lock {
         };
         make_private_dir(dir).map_err(unusable)?;
         let mut file = open_private(&path).map_err(unusable)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match file.try_lock() {
             Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(held(dir, &mut file)),
-            Err(errno) => return Err(unusable(errno.into())),
+            Err(TryLockError::WouldBlock) => return Err(held(dir, &mut file)),
+            Err(TryLockError::Error(error)) => return Err(unusable(error)),
         }
         let mut lock = Self {
             dir: dir.to_owned(),
@@ -98,7 +96,8 @@ impl Lock {
     }
 }
 
-/// The owner writes its name right after it takes the lock, so an empty file is looked at again for a moment.
+/// The owner writes its name right after it takes the lock, so an empty file is looked at again for a moment. Windows
+/// lets nobody read a locked file: there the owner stays without a name.
 fn held(dir: &Path, file: &mut File) -> LockError {
     for look in 0..LOOKS {
         let mut text = String::new();
@@ -135,20 +134,14 @@ pub(crate) fn make_private_dir(dir: &Path) -> std::io::Result<()> {
         return Ok(());
     }
     std::fs::create_dir_all(dir)?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+    platform::close_folder(dir)
 }
 
 /// A file that only its owner can open, whatever the umask says (S48).
 pub(crate) fn open_private(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
-    Ok(file)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    platform::open_for_owner(&mut options, path)
 }
 
 #[cfg(test)]

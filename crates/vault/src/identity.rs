@@ -114,12 +114,9 @@ impl DeviceIdentity {
         };
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
-        }
-        let mut file = options.open(path).map_err(io)?;
+        let mut file = crate::platform::for_owner(&mut options)
+            .open(path)
+            .map_err(io)?;
         let mut text = URL_SAFE_NO_PAD.encode(self.0.as_bytes());
         text.push('\n');
         let written = file.write_all(text.as_bytes());
@@ -148,27 +145,18 @@ impl DeviceIdentity {
     }
 }
 
-#[cfg(unix)]
 fn check_mode(path: &Path, file: &std::fs::File) -> Result<(), IdentityError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let meta = file.metadata().map_err(|source| IdentityError::Io {
+    let exposed = crate::platform::exposed(file).map_err(|source| IdentityError::Io {
         path: path.to_owned(),
         source,
     })?;
-    let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(IdentityError::Exposed {
+    match exposed {
+        None => Ok(()),
+        Some(mode) => Err(IdentityError::Exposed {
             path: path.to_owned(),
             mode,
-        })
+        }),
     }
-}
-
-#[cfg(not(unix))]
-fn check_mode(_path: &Path, _file: &std::fs::File) -> Result<(), IdentityError> {
-    Ok(())
 }
 
 #[cfg(test)]

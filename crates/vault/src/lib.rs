@@ -5,6 +5,7 @@
 mod device;
 mod digest;
 mod identity;
+mod platform;
 mod secret;
 mod token;
 

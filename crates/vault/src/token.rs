@@ -171,12 +171,9 @@ impl Token {
         };
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
-        }
-        let mut file = options.open(path).map_err(io)?;
+        let mut file = crate::platform::for_owner(&mut options)
+            .open(path)
+            .map_err(io)?;
         file.write_all(self.text.expose().as_bytes()).map_err(io)?;
         file.write_all(b"\n").map_err(io)?;
         file.sync_all().map_err(io)
@@ -217,27 +214,18 @@ impl Token {
     }
 }
 
-#[cfg(unix)]
 fn check_mode(path: &Path, file: &std::fs::File) -> Result<(), TokenError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let meta = file.metadata().map_err(|source| TokenError::Io {
+    let exposed = crate::platform::exposed(file).map_err(|source| TokenError::Io {
         path: path.to_owned(),
         source,
     })?;
-    let mode = meta.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(TokenError::Exposed {
+    match exposed {
+        None => Ok(()),
+        Some(mode) => Err(TokenError::Exposed {
             path: path.to_owned(),
             mode,
-        })
+        }),
     }
-}
-
-#[cfg(not(unix))]
-fn check_mode(_path: &Path, _file: &std::fs::File) -> Result<(), TokenError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Replaces a file so that a power cut leaves either the old or the new one, and keeps the last twenty old ones.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::platform::{flush_folder, folders, set_file_mode, with_mode};
 
 /// Old files that are kept.
 pub(super) const BACKUPS_MAX: usize = 20;
@@ -17,12 +18,9 @@ pub(super) struct Lock {
 impl Lock {
     /// Waits until no other process changes the file at `path`.
     pub(super) fn take(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(beside(path, ".lock"))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let file = with_mode(&mut options, 0o600).open(beside(path, ".lock"))?;
         file.lock()?;
         Ok(Self { _file: file })
     }
@@ -33,36 +31,28 @@ pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     // A link stays a link: what it points to is replaced, as an editor would.
     let target = fs::canonicalize(path).unwrap_or_else(|_missing| path.to_owned());
     let temporary = beside(&target, ".new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let mut file = with_mode(&mut options, 0o600).open(&temporary)?;
+    set_file_mode(&file, 0o600)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&temporary, &target)?;
-    flush_folder(&target)
+    flush_folder_of(&target)
 }
 
 /// Keeps `text`, the file as it was, in `folder`; the oldest beyond [`BACKUPS_MAX`] go.
 pub(super) fn back_up(folder: &Path, text: &str, stamp: &str) -> io::Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
+    folders(0o700).recursive(true).create(folder)?;
     let mut kept = backups(folder)?;
     let next = kept
         .last()
         .and_then(|path| number(path))
         .map_or(1, |last| last.saturating_add(1));
     let path = folder.join(format!("{next:06}-{stamp}.toml"));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    let mut file = with_mode(&mut options, 0o600).open(&path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     kept.push(path);
@@ -97,9 +87,9 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn flush_folder(path: &Path) -> io::Result<()> {
+fn flush_folder_of(path: &Path) -> io::Result<()> {
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        Some(folder) if !folder.as_os_str().is_empty() => flush_folder(folder),
         _ => Ok(()),
     }
 }

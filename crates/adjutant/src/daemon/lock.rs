@@ -1,11 +1,9 @@
 //! Who holds the lock of a state directory, without taking it.
 
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::process::{Pid, test_kill_process};
+use crate::platform::{file_number, is_alive};
 
 /// Who holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,23 +33,15 @@ pub(super) fn holder(home: &Path) -> Holder {
         return Holder::Nobody;
     }
     if let (Some(pid), Ok(metadata)) = (pid, file.metadata())
-        && is_listed(pid, metadata.ino())
+        && is_listed(pid, file_number(&metadata))
     {
         return Holder::Somebody { pid: Some(pid) };
     }
-    match flock(&file, FlockOperation::NonBlockingLockShared) {
-        Err(rustix::io::Errno::WOULDBLOCK) => Holder::Somebody { pid },
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Holder::Somebody { pid },
         // Closing the file gives the lock back.
-        Ok(()) | Err(_) => Holder::Nobody,
+        Ok(()) | Err(TryLockError::Error(_)) => Holder::Nobody,
     }
-}
-
-/// Whether there is a process with this number, ours or not.
-pub(super) fn is_alive(pid: u32) -> bool {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else {
-        return false;
-    };
-    !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH))
 }
 
 #[cfg(target_os = "linux")]

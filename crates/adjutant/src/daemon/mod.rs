@@ -8,17 +8,16 @@ mod pid;
 mod service;
 mod tail;
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use adjutant_cli::{Exit, Failure, GatewayOptions, GatewayState, Reachable};
+use adjutant_client::{Client, ClientError, Credential};
 
-use adjutant_cli::{Exit, Failure, GatewayOptions, GatewayState};
-use adjutant_client::{Client, ClientError, Credential, Endpoint};
+use crate::platform::{self, Ending};
 
 pub(crate) use pid::PidFile;
 pub(crate) use service::{Entry, Service, install, is_installed, uninstall};
@@ -60,6 +59,13 @@ pub(crate) struct Place {
     pub(crate) service: Option<Service>,
 }
 
+impl Place {
+    /// How the gateway that lives there is reached.
+    pub(crate) fn door(&self) -> Reachable {
+        platform::door(&self.home, &self.socket, &self.credential)
+    }
+}
+
 /// Whether a gateway lives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Life {
@@ -98,9 +104,8 @@ pub(crate) fn life(home: &Path) -> Life {
 
 /// Leaves the terminal's session if this process was started by [`start`]. To be called before any thread exists.
 pub(crate) fn leave_terminal_if_daemon() {
-    // It fails only for the leader of a group, who has left already.
-    if is_daemon() && rustix::process::setsid().is_err() {
-        tracing::debug!("this process leads a session of its own already");
+    if is_daemon() {
+        platform::leave_terminal();
     }
 }
 
@@ -154,6 +159,7 @@ pub(crate) async fn start(
     place: &Place,
     options: &GatewayOptions,
 ) -> Result<GatewayState, Failure> {
+    platform::can_detach()?;
     match life(&place.home) {
         Life::Up { pid, said } => return Err(runs_already(&place.home, pid, said.as_ref())),
         Life::Stale { said } => sweep(place, &said),
@@ -194,7 +200,7 @@ pub(crate) async fn start(
 /// Stops the daemon; the state afterwards.
 ///
 /// # Errors
-/// When the process may not be signalled, or outlives even a kill.
+/// `UNSUPPORTED` where no other process can be told to end; when the process may not be signalled, or outlives even a kill.
 pub(crate) async fn stop(place: &Place) -> Result<GatewayState, Failure> {
     match life(&place.home) {
         Life::Down => return Ok(state(place)),
@@ -215,9 +221,9 @@ pub(crate) async fn stop(place: &Place) -> Result<GatewayState, Failure> {
             );
         }
         Life::Up { pid: Some(pid), .. } => {
-            signal(pid, Signal::TERM)?;
+            tell_to_end(pid, Ending::Politely)?;
             if !gone_within(place, pid, STOP_MAX).await {
-                signal(pid, Signal::KILL)?;
+                tell_to_end(pid, Ending::AtOnce)?;
                 if !gone_within(place, pid, KILL_MAX).await {
                     let message = format!("process {pid} does not end, not even when killed");
                     return Err(Failure::timeout(message)
@@ -235,12 +241,12 @@ pub(crate) async fn stop(place: &Place) -> Result<GatewayState, Failure> {
 
 /// Whether a gateway answers on the socket. One that refuses us answers, too.
 pub(crate) async fn answers(place: &Place) -> bool {
-    if !place.socket.exists() {
+    if !platform::has_door(&place.home, &place.socket) {
         return false;
     }
     let asked = async {
-        let endpoint = Endpoint::Unix(place.socket.clone());
-        let client = Client::connect(endpoint, place.credential.clone()).await?;
+        let door = place.door();
+        let client = Client::connect(door.endpoint, door.credential).await?;
         client.call_value("health", serde_json::json!({})).await
     };
     match tokio::time::timeout(ANSWER_MAX, asked).await {
@@ -348,17 +354,12 @@ fn last_words(log: &Path, from: u64) -> String {
 
 fn open_log(path: &Path) -> std::io::Result<File> {
     if let Some(folder) = path.parent().filter(|it| !it.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+        platform::folders(0o700).recursive(true).create(folder)?;
     }
-    let file = OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)?;
-    file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    let file = platform::with_mode(&mut options, 0o600).open(path)?;
+    platform::set_file_mode(&file, 0o600)?;
     Ok(file)
 }
 
@@ -368,23 +369,17 @@ fn end(child: &mut Child) {
     }
 }
 
-fn signal(pid: u32, signal: Signal) -> Result<(), Failure> {
-    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let Some(target) = number else {
-        return Err(Failure::new(
-            Exit::Failed,
-            "IO",
-            format!("{pid} is no process number"),
-        ));
-    };
-    match kill_process(target, signal) {
-        // Gone in the meantime: what was wanted.
-        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(Failure::io(
-            format!("process {pid} cannot be stopped"),
-            &error.into(),
-        )),
-    }
+fn tell_to_end(pid: u32, how: Ending) -> Result<(), Failure> {
+    platform::tell_to_end(pid, how).map_err(|error| {
+        let what = format!("process {pid} cannot be stopped");
+        match error.kind() {
+            std::io::ErrorKind::Unsupported => {
+                Failure::new(Exit::Failed, "UNSUPPORTED", format!("{what}: {error}"))
+                    .with_hint("press Ctrl-C in the window it runs in")
+            }
+            _ => Failure::io(what, &error),
+        }
+    })
 }
 
 /// Waits until `pid` no longer holds the state directory.

@@ -3,12 +3,13 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use adjutant_domain::time::Timestamp;
+
+use crate::platform::with_mode;
 
 /// Name of the file within the state directory.
 const FILE_NAME: &str = "gateway.pid";
@@ -49,12 +50,9 @@ impl PidFile {
     pub(crate) fn write(&self, home: &Path) -> std::io::Result<()> {
         let path = Self::path(home);
         let new = path.with_extension("pid.new");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        let mut file = with_mode(&mut options, 0o600).open(&new)?;
         file.write_all(&serde_json::to_vec(self)?)?;
         std::fs::rename(new, path)
     }

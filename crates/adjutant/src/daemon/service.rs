@@ -1,13 +1,14 @@
 //! An entry of the system's service manager, so that the gateway or the node starts at every login.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
 use adjutant_cli::{Exit, Failure, Removing, ServiceState};
+
+use crate::platform::{folders, with_mode};
 
 /// Longest wait for the service manager.
 const MANAGER_MAX: Duration = Duration::from_secs(10);
@@ -289,20 +290,14 @@ async fn tell(commands: &[Vec<&str>]) -> Result<(), String> {
 
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(folder)?;
+        folders(0o755).recursive(true).create(folder)?;
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .open(&new)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    let mut file = with_mode(&mut options, 0o644).open(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     std::fs::rename(new, path)

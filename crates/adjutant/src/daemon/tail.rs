@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adjutant_cli::{Failure, Follow, LogOptions, Wants};
+
+use crate::platform::file_number;
 
 /// Most lines to begin with.
 const LINES_MAX: u32 = 100_000;
@@ -114,7 +115,7 @@ fn old_name(path: &Path, number: u32) -> PathBuf {
 struct Follower {
     path: PathBuf,
     file: File,
-    inode: u64,
+    number: u64,
     at: u64,
     partial: Vec<u8>,
 }
@@ -122,11 +123,11 @@ struct Follower {
 impl Follower {
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let inode = file.metadata()?.ino();
+        let number = file_number(&file.metadata()?);
         Ok(Self {
             path: path.to_owned(),
             file,
-            inode,
+            number,
             at: 0,
             partial: Vec::new(),
         })
@@ -137,7 +138,7 @@ impl Follower {
         let mut lines = Vec::new();
         self.drain(&mut lines)?;
         match std::fs::metadata(&self.path) {
-            Ok(now) if now.ino() != self.inode => {
+            Ok(now) if file_number(&now) != self.number => {
                 // The writer may have added to the old file between our last read and the rename.
                 self.drain(&mut lines)?;
                 *self = Self::open(&self.path)?;

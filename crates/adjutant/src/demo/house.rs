@@ -1,24 +1,23 @@
 //! The throwaway installation: a folder, a sample workspace, a gateway process. All of it is gone afterwards.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 
 use adjutant_cli::{DemoFolder, Exit, Failure};
-use adjutant_client::{Client, Credential, Endpoint};
+use adjutant_client::{Client, Credential};
 use adjutant_ports::Entropy as _;
 
 use super::talk::Session;
 use crate::daemon::{Place, SOCKET_FILE, answers};
 use crate::doors::OsEntropy;
+use crate::platform::{self, Ending, Endings};
 
 /// What lies in a file that no command of the agent may read.
 pub(super) const SECRET: &str = "demo-secret-that-must-not-leak";
@@ -53,11 +52,8 @@ struct Leftovers {
 
 impl Leftovers {
     fn clear(&mut self) {
-        if let Some(pid) = self
-            .process
-            .take()
-            .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
-            && let Err(error) = kill_process(pid, Signal::KILL)
+        if let Some(pid) = self.process.take()
+            && let Err(error) = platform::tell_to_end(pid, Ending::AtOnce)
         {
             tracing::debug!(%error, "the process of the demonstration was gone already");
         }
@@ -94,8 +90,7 @@ impl House {
     pub(super) fn build(folder: DemoFolder) -> Result<Self, Failure> {
         let name = format!("adjutant-demo-{:08x}", OsEntropy.next_u128() & 0xffff_ffff);
         let root = std::env::temp_dir().join(name);
-        DirBuilder::new()
-            .mode(0o700)
+        platform::folders(0o700)
             .create(&root)
             .map_err(|error| Failure::io(root.display(), &error))?;
         // Links on the way, as in macOS, would make paths look different from inside.
@@ -183,13 +178,13 @@ impl House {
             .try_clone()
             .map_err(|error| Failure::io(self.place.log.display(), &error))?;
         let mut command = self.program()?;
-        // A group of its own: Ctrl-C is for us, and we end it.
         command
             .args(["gateway", "run", "--port", "0"])
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
+        // Ctrl-C is for us, and we end it.
+        platform::in_a_group(&mut command);
         let mut child = command
             .spawn()
             .map_err(|error| Failure::io("the gateway", &error))?;
@@ -248,10 +243,9 @@ impl House {
     /// Ends the gateway, politely at first, and removes the folder.
     pub(super) async fn close(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let asked = child
+            let told = child
                 .id()
-                .and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-            let told = asked.is_some_and(|pid| kill_process(pid, Signal::TERM).is_ok());
+                .is_some_and(|pid| platform::tell_to_end(pid, Ending::Politely).is_ok());
             let ended = told
                 && tokio::time::timeout(Duration::from_secs(3), child.wait())
                     .await
@@ -269,8 +263,8 @@ impl House {
 
     /// A connection, and a session by that name.
     pub(super) async fn session(&self, key: &'static str) -> Result<Session, Failure> {
-        let endpoint = Endpoint::Unix(self.place.socket.clone());
-        let client = Client::connect_with(endpoint, Credential::None, Duration::ZERO).await?;
+        let door = self.place.door();
+        let client = Client::connect_with(door.endpoint, door.credential, Duration::ZERO).await?;
         Session::open(client, key).await
     }
 
@@ -339,8 +333,6 @@ fn broken(message: impl Into<String>) -> Failure {
 /// Tidies up and ends the process on Ctrl-C, a closed terminal or a request to end. A thread of its own: the
 /// demonstration may be waiting for a person.
 fn watch(leftovers: Arc<Mutex<Leftovers>>) -> Result<oneshot::Sender<()>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-
     let wrong = |error: std::io::Error| Failure::io("signals", &error);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -349,19 +341,12 @@ fn watch(leftovers: Arc<Mutex<Leftovers>>) -> Result<oneshot::Sender<()>, Failur
     let (over, ended) = oneshot::channel::<()>();
     let run = move || {
         runtime.block_on(async {
-            let signals = (
-                signal(SignalKind::interrupt()),
-                signal(SignalKind::terminate()),
-                signal(SignalKind::hangup()),
-            );
-            let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = signals else {
+            let Ok(mut endings) = Endings::listen() else {
                 return;
             };
             tokio::select! {
                 _ = ended => return,
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+                () = endings.next() => {}
             }
             leftovers
                 .lock()

@@ -1,16 +1,16 @@
 //! Configuration, logs, workspace, backups, the program itself.
 
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs::{self, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use adjutant_cli::Severity;
 
 use super::state::mode;
-use super::{Findings, Mend, Subject, size};
+use super::{Findings, HAS_MODES, Mend, NO_MODES, Subject, any_of, size};
 use crate::daemon::is_installed;
+use crate::platform::folders;
 use crate::setup::check_workspace;
 
 /// A log directory larger than this was not rotated as configured.
@@ -99,7 +99,7 @@ fn logs(subject: &Subject, found: &mut Findings) {
     match fs::metadata(folder) {
         Err(_) => {
             let mend = Mend::new(format!("mkdir -m 700 {}", folder.display()), || {
-                DirBuilder::new().recursive(true).mode(0o700).create(folder)
+                folders(0o700).recursive(true).create(folder)
             });
             found.fixable(
                 "log.folder",
@@ -174,10 +174,7 @@ fn workspace(subject: &Subject, found: &mut Findings) {
     match fs::metadata(&folder) {
         Err(_) => {
             let mend = Mend::new(format!("mkdir -m 700 {}", folder.display()), || {
-                DirBuilder::new()
-                    .recursive(true)
-                    .mode(0o700)
-                    .create(&folder)
+                folders(0o700).recursive(true).create(&folder)
             });
             found.fixable(
                 "workspace.exists",
@@ -195,10 +192,12 @@ fn workspace(subject: &Subject, found: &mut Findings) {
                     format!("chmod u+rwx {}", folder.display()),
                 ),
             }
-            let others = metadata.permissions().mode() & 0o002 != 0;
+            if !HAS_MODES {
+                return found.skipped("workspace.permissions", NO_MODES);
+            }
             found.expect(
                 "workspace.permissions",
-                !others,
+                !any_of(&metadata, 0o002),
                 "others cannot write there",
                 "any user of this machine can put words for the agent there",
                 format!("chmod o-w {}", folder.display()),
@@ -268,13 +267,14 @@ fn program(subject: &Subject, found: &mut Findings) {
         "the file of this program was replaced while it runs",
         "start it again",
     );
-    if let Ok(metadata) = fs::metadata(&path) {
-        let open = metadata.permissions().mode() & 0o002 != 0;
-        let folder = path
+    if !HAS_MODES {
+        found.skipped("program.permissions", NO_MODES);
+    } else if let Ok(metadata) = fs::metadata(&path) {
+        let open = any_of(&metadata, 0o002);
+        let open_folder = path
             .parent()
             .and_then(|it| fs::metadata(it).ok())
-            .map_or(0, |it| it.permissions().mode());
-        let open_folder = folder & 0o002 != 0 && folder & 0o1000 == 0;
+            .is_some_and(|it| any_of(&it, 0o002) && !any_of(&it, 0o1000));
         if open || open_folder {
             found.error(
                 "program.permissions",
@@ -297,7 +297,8 @@ fn program(subject: &Subject, found: &mut Findings) {
     if let Some(home) = &subject.user_home {
         let keys = home.join(".ssh");
         match fs::metadata(&keys) {
-            Ok(it) if it.permissions().mode() & 0o077 != 0 => {
+            Ok(_) if !HAS_MODES => found.skipped("home.keys", NO_MODES),
+            Ok(it) if any_of(&it, 0o077) => {
                 found.warning(
                     "home.keys",
                     format!("{} can be entered by others", keys.display()),

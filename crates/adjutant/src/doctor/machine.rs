@@ -1,30 +1,23 @@
 //! This machine: sandbox, kernel, limits, clock, programs, terminal.
 
+use std::env::consts::EXE_SUFFIX;
+use std::fs::Metadata;
 use std::io::IsTerminal;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use rustix::process::{Resource, getrlimit};
+use super::{Findings, HAS_MODES, NO_MODES, Subject, WAIT_MAX, any_of, kernel, rights};
 
-use super::{Findings, Subject, WAIT_MAX, size};
-
-/// Open files below which many connections cannot be held.
-const OPEN_FILES_MIN: u64 = 1_024;
-/// Memory below which a gateway and one sandboxed command do not fit.
-const MEMORY_BYTES_LOW: u64 = 512 << 20;
 /// The first release of this program: a clock before that is wrong. 2026-01-01.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 /// How far the clock may lie behind the newest file before it was set back.
 const CLOCK_SLACK_SECS: u64 = 24 * 3600;
-/// Oldest kernel whose namespaces and filters the sandbox was built for.
-const KERNEL_MIN: (u32, u32) = (5, 4);
 
 pub(super) async fn look(subject: &Subject, found: &mut Findings) {
     sandbox(subject, found).await;
-    kernel(found);
-    limits(found);
-    user(found);
+    kernel::look(found);
+    rights::limits(found);
+    rights::user(found);
     clock(subject, found);
     programs(subject, found);
     terminal(subject, found);
@@ -75,233 +68,6 @@ async fn sandbox(subject: &Subject, found: &mut Findings) {
             fix,
         );
     }
-}
-
-#[cfg(target_os = "linux")]
-fn kernel(found: &mut Findings) {
-    let read = |path: &str| std::fs::read_to_string(path).map(|it| it.trim().to_owned());
-    let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split('.').map_while(|it| {
-        it.split(|c: char| !c.is_ascii_digit())
-            .next()?
-            .parse::<u32>()
-            .ok()
-    });
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let wanted = format!("{}.{}", KERNEL_MIN.0, KERNEL_MIN.1);
-    found.expect(
-        "kernel.version",
-        KERNEL_MIN <= version,
-        release.clone(),
-        format!("{release} is older than {wanted}"),
-        format!("use a kernel of {wanted} or newer"),
-    );
-    let spaces = read("/proc/sys/user/max_user_namespaces")
-        .ok()
-        .and_then(|it| it.parse::<u64>().ok());
-    match spaces {
-        Some(0) => found.error(
-            "kernel.user_namespaces",
-            "switched off",
-            "sudo sysctl user.max_user_namespaces=15000",
-        ),
-        Some(n) => found.ok("kernel.user_namespaces", format!("up to {n}")),
-        None => found.error(
-            "kernel.user_namespaces",
-            "this kernel has none",
-            "use a kernel with user namespaces",
-        ),
-    }
-    match read("/proc/sys/kernel/unprivileged_userns_clone").as_deref() {
-        Ok("0") => found.error("kernel.unprivileged_namespaces", "only root may make them", "sudo sysctl kernel.unprivileged_userns_clone=1"),
-        _ => match read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() {
-            Ok("1") => found.warning(
-                "kernel.unprivileged_namespaces",
-                "AppArmor restricts them; bubblewrap needs a profile that allows them, and the walls of this program one of their own",
-                "install the distribution's bubblewrap profile, or sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-            ),
-            _ => found.ok("kernel.unprivileged_namespaces", "every user may make them"),
-        },
-    }
-    let status = read("/proc/self/status").unwrap_or_default();
-    found.expect(
-        "kernel.seccomp",
-        status.contains("\nSeccomp:"),
-        "system call filters are there",
-        "this kernel has no system call filters",
-        "use a kernel with seccomp",
-    );
-    cgroups(found);
-    match read("/sys/kernel/security/lsm") {
-        Ok(modules) if modules.split(',').any(|it| it == "landlock") => {
-            found.ok("kernel.landlock", "available")
-        }
-        Ok(_) => found.skipped(
-            "kernel.landlock",
-            "not switched on in this kernel; the walls do without",
-        ),
-        Err(_) => found.skipped("kernel.landlock", "cannot be found out"),
-    }
-    let umask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Umask:"))
-        .and_then(|it| u32::from_str_radix(it.trim(), 8).ok());
-    match umask {
-        Some(mask) => found.expect(
-            "user.umask",
-            mask & 0o002 != 0,
-            format!("{mask:04o}"),
-            format!("{mask:04o}: new files can be changed by every user"),
-            "umask 077",
-        ),
-        None => found.skipped("user.umask", "cannot be found out"),
-    }
-    memory(found);
-}
-
-#[cfg(target_os = "linux")]
-fn cgroups(found: &mut Findings) {
-    let there = |name: &str| std::path::Path::new("/sys/fs/cgroup").join(name).exists();
-    let version = match (
-        there("cgroup.controllers"),
-        there("memory") && there("pids"),
-    ) {
-        (true, _) => Some(2),
-        (false, true) => Some(1),
-        (false, false) => None,
-    };
-    match version {
-        Some(version) => found.ok(
-            "kernel.cgroups",
-            format!("control groups, version {version}"),
-        ),
-        None => found.warning(
-            "kernel.cgroups",
-            "no control groups for memory and processes: both are bounded by other means only",
-            "mount /sys/fs/cgroup, or boot with systemd.unified_cgroup_hierarchy=1",
-        ),
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn kernel(found: &mut Findings) {
-    for id in [
-        "kernel.version",
-        "kernel.user_namespaces",
-        "kernel.seccomp",
-        "kernel.cgroups",
-        "kernel.landlock",
-    ] {
-        found.skipped(id, "Linux only");
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn memory(found: &mut Findings) {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    match kib("MemAvailable:").map(|it| it.saturating_mul(1024)) {
-        Some(free) => found.expect(
-            "memory.available",
-            MEMORY_BYTES_LOW <= free,
-            format!("{} available", size(free)),
-            format!("only {} available", size(free)),
-            "end programs that use much of it",
-        ),
-        None => found.skipped("memory.available", "cannot be found out"),
-    }
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|it| it.trim().parse::<u64>().ok());
-    match limit {
-        Some(limit) => found.expect(
-            "memory.limit",
-            MEMORY_BYTES_LOW <= limit,
-            format!("this container may use {}", size(limit)),
-            format!("this container may use only {}", size(limit)),
-            "give the container more memory",
-        ),
-        None => found.ok("memory.limit", "no container limit"),
-    }
-}
-
-fn limits(found: &mut Findings) {
-    let files = getrlimit(Resource::Nofile);
-    let (now, most) = (
-        files.current.unwrap_or(u64::MAX),
-        files.maximum.unwrap_or(u64::MAX),
-    );
-    found.expect(
-        "limits.files",
-        OPEN_FILES_MIN <= now,
-        format!("{now} open files (at most {most})"),
-        format!("{now} open files are few"),
-        format!("ulimit -n {}", OPEN_FILES_MIN.max(4_096).min(most)),
-    );
-    let memory = getrlimit(Resource::As).current;
-    match memory {
-        Some(bytes) => found.expect(
-            "limits.memory",
-            MEMORY_BYTES_LOW <= bytes,
-            format!("address space of {}", size(bytes)),
-            format!("address space of only {}", size(bytes)),
-            "ulimit -v unlimited",
-        ),
-        None => found.ok("limits.memory", "address space without limit"),
-    }
-    let processes = getrlimit(Resource::Nproc).current.unwrap_or(u64::MAX);
-    found.expect(
-        "limits.processes",
-        256 <= processes,
-        if processes == u64::MAX {
-            "no limit".to_owned()
-        } else {
-            format!("{processes} processes")
-        },
-        format!("only {processes} processes: sandboxed commands need some"),
-        "ulimit -u 1024",
-    );
-    let size_limit = getrlimit(Resource::Fsize).current;
-    match size_limit {
-        Some(bytes) => found.expect(
-            "limits.file_size",
-            (1 << 30) <= bytes,
-            format!("files of {}", size(bytes)),
-            format!("files of at most {}: the store may reach that", size(bytes)),
-            "ulimit -f unlimited",
-        ),
-        None => found.ok("limits.file_size", "no limit"),
-    }
-    let cores = getrlimit(Resource::Core).current;
-    found.expect(
-        "limits.core_dumps",
-        cores == Some(0),
-        "off",
-        "a crash would write the memory, keys included, to the disk",
-        "ulimit -c 0",
-    );
-}
-
-fn user(found: &mut Findings) {
-    let root = rustix::process::geteuid().is_root();
-    found.expect(
-        "user.root",
-        !root,
-        "an ordinary user",
-        "this runs as root; a mistake would reach everything",
-        "make a user for it",
-    );
-    let same = rustix::process::geteuid() == rustix::process::getuid();
-    found.expect(
-        "user.setuid",
-        same,
-        "no borrowed rights",
-        "this program runs with the rights of another user (setuid)",
-        "remove the setuid bit of the program",
-    );
 }
 
 fn clock(subject: &Subject, found: &mut Findings) {
@@ -368,10 +134,10 @@ fn programs(subject: &Subject, found: &mut Findings) {
     let which = |name: &str| {
         let is_program = |it: &PathBuf| {
             it.metadata()
-                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+                .is_ok_and(|meta| meta.is_file() && (!HAS_MODES || any_of(&meta, 0o111)))
         };
         std::env::split_paths(path)
-            .map(|it| it.join(name))
+            .map(|it| it.join(format!("{name}{EXE_SUFFIX}")))
             .find(is_program)
     };
     match which("sh") {
@@ -403,11 +169,12 @@ fn programs(subject: &Subject, found: &mut Findings) {
         "PATH has a relative folder: a workspace could choose the programs",
         "take `.` and empty entries out of PATH",
     );
+    if !HAS_MODES {
+        return found.skipped("program.path_private", NO_MODES);
+    }
+    let is_open = |meta: &Metadata| any_of(meta, 0o002) && !any_of(meta, 0o1000);
     let open: Vec<String> = std::env::split_paths(path)
-        .filter(|it| {
-            it.metadata()
-                .is_ok_and(|meta| meta.permissions().mode() & 0o1002 == 0o002)
-        })
+        .filter(|it| it.metadata().is_ok_and(|meta| is_open(&meta)))
         .map(|it| it.display().to_string())
         .collect();
     found.expect(

@@ -4,11 +4,22 @@
 //! narrowed, missing folders are made, files of dead processes are removed. Nothing with contents is ever touched.
 
 mod files;
+#[cfg(target_os = "linux")]
+mod kernel;
+#[cfg(not(target_os = "linux"))]
+#[path = "kernel_elsewhere.rs"]
+mod kernel;
 mod machine;
 mod providers;
+#[cfg(unix)]
+mod rights;
+#[cfg(windows)]
+#[path = "rights_windows.rs"]
+mod rights;
 mod running;
 mod state;
 
+use std::fs::Metadata;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,6 +41,20 @@ use crate::{failures, home};
 
 /// Longest time of one check that waits for something.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Memory below which a gateway and one sandboxed command do not fit.
+#[cfg(unix)]
+const MEMORY_BYTES_LOW: u64 = 512 << 20;
+
+/// Whether this system has permission bits.
+const HAS_MODES: bool = cfg!(unix);
+/// What is said where it has none.
+const NO_MODES: &str = "this system's access lists are not looked at yet";
+
+/// Whether one of `bits` is among the permission bits; never on a system without them.
+fn any_of(metadata: &Metadata, bits: u32) -> bool {
+    crate::platform::mode(metadata).is_some_and(|mode| mode & bits != 0)
+}
 
 /// What is looked at.
 struct Subject {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use adjutant_cli::{Failure, Report, Severity};
-use adjutant_client::{Client, ClientError, Endpoint};
+use adjutant_client::{Client, ClientError};
 use adjutant_protocol::methods::agents::{AgentIdParams, AgentsGet, AgentsList};
 use adjutant_protocol::methods::approvals::{ApprovalsList, ApprovalsListParams};
 use adjutant_protocol::methods::common::{KeyOnly, NoParams};
@@ -137,9 +137,8 @@ fn port(subject: &Subject, found: &mut Findings) {
 }
 
 async fn gateway(subject: &Subject, found: &mut Findings) {
-    let endpoint = Endpoint::Unix(subject.place.socket.clone());
-    let connecting =
-        Client::connect_with(endpoint, subject.place.credential.clone(), Duration::ZERO);
+    let door = subject.place.door();
+    let connecting = Client::connect_with(door.endpoint, door.credential, Duration::ZERO);
     let client = match tokio::time::timeout(WAIT_MAX, connecting).await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return silent(found, &error.to_string()),

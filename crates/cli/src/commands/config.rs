@@ -16,6 +16,7 @@ use crate::connect::{Connection, fresh_key, fresh_word};
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
 use crate::host::{ConfigChanged, ConfigExplained};
+use crate::platform;
 use crate::render::facts;
 
 pub(super) async fn config(cx: &Cx<'_>, command: ConfigCommand) -> Result<Exit, Failure> {
@@ -246,15 +247,12 @@ fn edit(cx: &Cx<'_>) -> Result<(), Failure> {
 /// The text after the person has edited it. The draft is readable by its owner only and is removed again, unless the
 /// editor failed.
 pub(super) fn edit_text(text: &str, extension: &str) -> Result<String, Failure> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
     let draft: PathBuf =
         std::env::temp_dir().join(format!("adjutant-{}.{extension}", fresh_word()));
     let shown = draft.display().to_string();
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    let mut file = platform::for_owner(&mut options)
         .open(&draft)
         .map_err(|error| Failure::io(format!("cannot make the draft `{shown}`"), &error))?;
     file.write_all(text.as_bytes())
@@ -267,10 +265,10 @@ pub(super) fn edit_text(text: &str, extension: &str) -> Result<String, Failure> 
                 .ok()
                 .filter(|value| !value.trim().is_empty())
         })
-        .unwrap_or_else(|| "vi".to_owned());
+        .unwrap_or_else(|| platform::EDITOR.to_owned());
     // The variable may hold arguments, as in `code --wait`.
     let mut words = editor.split_whitespace();
-    let program = words.next().unwrap_or("vi");
+    let program = words.next().unwrap_or(platform::EDITOR);
     let status = std::process::Command::new(program)
         .args(words)
         .arg(&draft)

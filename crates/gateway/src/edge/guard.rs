@@ -20,6 +20,7 @@ pub(crate) enum Source {
     /// The port.
     Tcp(SocketAddr),
     /// The socket file, which only the owner can open.
+    #[cfg_attr(windows, allow(dead_code, reason = "it has no socket files"))]
     Socket,
 }
 

@@ -5,11 +5,10 @@ use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-#[cfg(unix)]
-use tokio::net::UnixListener;
 
 use crate::config::{Config, Finding};
 use crate::edge::guard::Source;
+use crate::edge::socket_file::SocketFile;
 
 /// Name of the socket file in the state directory.
 pub const SOCKET_FILE: &str = "gateway.sock";
@@ -44,8 +43,7 @@ pub enum ListenError {
 pub struct Listeners {
     pub(crate) tcp: TcpListener,
     address: SocketAddr,
-    #[cfg(unix)]
-    pub(crate) unix: Option<UnixListener>,
+    local: Option<SocketFile>,
     socket: Option<PathBuf>,
 }
 
@@ -76,26 +74,14 @@ impl Listeners {
             }
         })?;
         let address = tcp.local_addr().map_err(io(wanted.to_string()))?;
-        #[cfg(unix)]
-        {
-            let path = state_dir.join(SOCKET_FILE);
-            let unix = bind_socket(&path).map_err(io(path.display().to_string()))?;
-            Ok(Self {
-                tcp,
-                address,
-                unix: Some(unix),
-                socket: Some(path),
-            })
-        }
-        #[cfg(not(unix))]
-        {
-            let _no_socket_files_here = state_dir;
-            Ok(Self {
-                tcp,
-                address,
-                socket: None,
-            })
-        }
+        let path = state_dir.join(SOCKET_FILE);
+        let local = SocketFile::bind(&path).map_err(io(path.display().to_string()))?;
+        Ok(Self {
+            tcp,
+            address,
+            socket: local.is_some().then_some(path),
+            local,
+        })
     }
 
     /// The TCP address, with the port that was given when the configured one was 0.
@@ -120,30 +106,6 @@ impl Drop for Listeners {
     }
 }
 
-/// Binds in a fresh private directory and moves the file into place, so that it is never there with looser bits.
-#[cfg(unix)]
-fn bind_socket(path: &Path) -> std::io::Result<UnixListener> {
-    use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-
-    let nursery = path.with_extension("new");
-    drop(std::fs::remove_dir_all(&nursery));
-    std::fs::DirBuilder::new().mode(0o700).create(&nursery)?;
-    let fresh = nursery.join("s");
-    // An address holds 107 bytes; a path through the folder's descriptor is short, however deep the folder lies.
-    #[cfg(target_os = "linux")]
-    let listener = {
-        use std::os::fd::AsRawFd as _;
-        let folder = std::fs::File::open(&nursery)?;
-        UnixListener::bind(format!("/proc/self/fd/{}/s", folder.as_raw_fd()))?
-    };
-    #[cfg(not(target_os = "linux"))]
-    let listener = UnixListener::bind(&fresh)?;
-    std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(&fresh, path)?;
-    std::fs::remove_dir(&nursery)?;
-    Ok(listener)
-}
-
 /// A connection of either kind.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -154,11 +116,10 @@ pub(crate) type Stream = Box<dyn Io>;
 
 /// The next connection of either listener.
 pub(crate) async fn accept(listeners: &Listeners) -> std::io::Result<(Stream, Source)> {
-    #[cfg(unix)]
-    if let Some(unix) = &listeners.unix {
+    if let Some(local) = &listeners.local {
         return tokio::select! {
             tcp = listeners.tcp.accept() => accepted_tcp(tcp?),
-            local = unix.accept() => accepted_unix(local?.0),
+            local = local.accept() => local,
         };
     }
     accepted_tcp(listeners.tcp.accept().await?)
@@ -169,19 +130,4 @@ fn accepted_tcp(
 ) -> std::io::Result<(Stream, Source)> {
     stream.set_nodelay(true)?;
     Ok((Box::new(stream), Source::Tcp(address)))
-}
-
-/// The file's mode already keeps others out; the peer's user is checked all the same.
-#[cfg(unix)]
-fn accepted_unix(stream: tokio::net::UnixStream) -> std::io::Result<(Stream, Source)> {
-    let peer = stream.peer_cred()?.uid();
-    let own = rustix::process::geteuid().as_raw();
-    if peer == own || peer == 0 {
-        Ok((Box::new(stream), Source::Socket))
-    } else {
-        Err(std::io::Error::new(
-            std::io::ErrorKind::PermissionDenied,
-            "another user on the socket file",
-        ))
-    }
 }

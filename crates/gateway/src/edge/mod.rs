@@ -7,6 +7,11 @@ mod listen;
 mod meter;
 mod pages;
 mod replay;
+#[cfg(unix)]
+mod socket_file;
+#[cfg(not(unix))]
+#[path = "no_socket_file.rs"]
+mod socket_file;
 mod throttle;
 
 pub(crate) use admission::Admission;

@@ -257,7 +257,7 @@ fn v4l2(classes: &Path, devices: &Path) -> Vec<Eye> {
         .filter_map(|it| {
             let id = it.file_name().into_string().ok()?;
             let device = devices.join(&id);
-            let usable = rustix::fs::access(&device, rustix::fs::Access::READ_OK).is_ok();
+            let usable = crate::platform::may_read(&device);
             let device = device.to_str().filter(|_| usable)?.to_owned();
             Some(Eye {
                 name: read(&it.path().join("name")).unwrap_or_else(|_unnamed| id.clone()),

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use crate::capability::{Capability, NodeFault, Offer, Order};
+use crate::platform;
 
 /// This machine.
 pub(super) struct Device;
@@ -29,13 +30,11 @@ impl Capability for Device {
 }
 
 fn info() -> Value {
-    let kernel = rustix::system::uname();
-    let word = |it: &std::ffi::CStr| it.to_string_lossy().into_owned();
     let mut info = Map::new();
-    info.insert("name".to_owned(), json!(word(kernel.nodename())));
+    info.insert("name".to_owned(), json!(platform::host_name()));
     info.insert("platform".to_owned(), json!(std::env::consts::OS));
     info.insert("arch".to_owned(), json!(std::env::consts::ARCH));
-    info.insert("kernel".to_owned(), json!(word(kernel.release())));
+    info.insert("kernel".to_owned(), json!(platform::kernel()));
     let os = line_of("/etc/os-release", "PRETTY_NAME=").map(|it| it.trim_matches('"').to_owned());
     info.insert("osVersion".to_owned(), json!(os));
     let model = first_line("/sys/class/dmi/id/product_name");
@@ -47,9 +46,8 @@ fn info() -> Value {
 
 fn status() -> Value {
     let memory = |name: &str| line_of("/proc/meminfo", name).and_then(|it| kilobytes(&it));
-    let storage = rustix::fs::statvfs("/").ok().map(|it| {
-        json!({ "totalBytes": it.f_blocks * it.f_frsize, "availableBytes": it.f_bavail * it.f_frsize })
-    });
+    let storage = platform::storage()
+        .map(|it| json!({ "totalBytes": it.total_bytes, "availableBytes": it.available_bytes }));
     let uptime = first_line("/proc/uptime")
         .and_then(|it| it.split('.').next().and_then(|it| it.parse::<u64>().ok()));
     let load: Vec<f64> = first_line("/proc/loadavg")

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::capability::{Capability, NodeFault, Offer, Order};
+use crate::platform::folders_for_owner;
 
 /// Bytes of one recording.
 pub(super) const MEDIA_BYTES_MAX: u64 = 100 << 20;
@@ -29,11 +30,7 @@ pub(super) struct Shelf {
 
 impl Shelf {
     pub(super) fn open(folder: &Path) -> std::io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt as _;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)?;
+        folders_for_owner().recursive(true).create(folder)?;
         let shelf = Self {
             folder: folder.to_owned(),
         };
@@ -43,7 +40,6 @@ impl Shelf {
 
     /// A fresh folder for one recording; it goes with the value.
     pub(super) fn desk(&self) -> Result<Desk, NodeFault> {
-        use std::os::unix::fs::DirBuilderExt as _;
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
         self.clear();
@@ -53,8 +49,7 @@ impl Shelf {
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
         let folder = self.folder.join(name);
-        std::fs::DirBuilder::new()
-            .mode(0o700)
+        folders_for_owner()
             .create(&folder)
             .map_err(|error| unavailable(&error))?;
         Ok(Desk { folder })

@@ -1,6 +1,7 @@
 //! Where lines go: a file that is rotated by size, or a terminal.
 
 mod line;
+mod platform;
 mod rotate;
 
 use std::io;

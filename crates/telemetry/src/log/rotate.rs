@@ -2,10 +2,10 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-#[cfg(unix)]
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::platform::{folders_for_owner, for_owner};
 
 /// A file with a bound. Readable by its owner only.
 #[derive(Debug)]
@@ -86,9 +86,7 @@ impl Open {
     fn at(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
-        #[cfg(unix)]
-        options.mode(0o600);
-        let file = options.open(path)?;
+        let file = for_owner(&mut options).open(path)?;
         let bytes = file.metadata()?.len();
         Ok(Self { file, bytes })
     }
@@ -98,9 +96,7 @@ impl Open {
 fn make_folder(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
-    builder.mode(0o700);
-    builder.create(folder)
+    folders_for_owner(&mut builder).create(folder)
 }
 
 fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
