@@ -419,6 +419,8 @@ async fn refusals_have_the_shape_that_openai_clients_read() {
     );
     let origin = "Origin: https://evil.example";
     assert_eq!(refused(&[&token, origin], &hello()).await.0, 403);
+    let node = "Sec-Fetch-Mode: cors";
+    assert_eq!(refused(&[&token, node], &hello()).await.0, 403);
     assert_eq!(
         refused(&[&token, "Host: evil.example"], &hello()).await.0,
         421
@@ -581,7 +583,7 @@ async fn the_official_python_client_works_unchanged() {
 }
 
 #[tokio::test]
-async fn the_official_npm_client_works_unchanged() {
+async fn the_official_npm_client_works_when_it_names_the_origin_of_the_gateway() {
     if !folder().join("node_modules/openai").exists() {
         return skip("no tests/openai/node_modules (`cargo xtask test` runs `npm ci`)");
     }

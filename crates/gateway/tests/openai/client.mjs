@@ -4,7 +4,11 @@ import assert from "node:assert/strict";
 
 import OpenAI from "openai";
 
-const client = new OpenAI({ maxRetries: 0 });
+// Node's fetch marks its requests as a browser's (`Sec-Fetch-Mode`), and a browser must name an origin that is listed. The
+// gateway's own is.
+const origin = new URL(process.env.OPENAI_BASE_URL).origin;
+await assert.rejects(new OpenAI({ maxRetries: 0 }).models.list(), OpenAI.PermissionDeniedError);
+const client = new OpenAI({ maxRetries: 0, defaultHeaders: { Origin: origin } });
 
 const models = await client.models.list();
 assert.deepEqual(models.data.map((it) => it.id), ["adjutant/main"]);
