@@ -23,8 +23,8 @@ pub(crate) enum Ran {
 pub(crate) trait Job: Send {
     fn durability(&self) -> Durability;
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
-    /// Whether nobody waits for the answer any more.
-    fn is_forgotten(&self) -> bool;
+    /// Whether it was withdrawn: nobody waits for the answer, and it must not be done any more.
+    fn is_withdrawn(&self) -> bool;
     /// `None`: committed, or refused by the job itself.
     fn answer(self: Box<Self>, outage: Option<Outage>);
 }
@@ -113,8 +113,9 @@ where
         ran
     }
 
-    fn is_forgotten(&self) -> bool {
-        self.reply.is_canceled()
+    /// What was handed in is done, whoever waits for it.
+    fn is_withdrawn(&self) -> bool {
+        false
     }
 
     fn answer(self: Box<Self>, outage: Option<Outage>) {
@@ -150,7 +151,7 @@ where
         ran
     }
 
-    fn is_forgotten(&self) -> bool {
+    fn is_withdrawn(&self) -> bool {
         self.reply.is_canceled()
     }
 

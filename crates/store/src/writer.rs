@@ -313,7 +313,8 @@ impl Thread {
 
     /// One transaction for everybody. An empty batch only looks after those who wait.
     fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        self.waiting.retain(|(_, job)| !job.is_forgotten());
+        batch.retain(|job| !job.is_withdrawn());
+        self.waiting.retain(|(_, job)| !job.is_withdrawn());
         if batch.is_empty() && self.waiting.is_empty() {
             return;
         }
@@ -415,6 +416,9 @@ impl Thread {
         let now = Instant::now();
         let mut waiting = std::mem::take(&mut self.waiting).into_iter();
         while let Some((at, mut job)) = waiting.next() {
+            if job.is_withdrawn() {
+                continue;
+            }
             if !said.work && now < at {
                 self.waiting.push((at, job));
                 continue;
