@@ -60,7 +60,7 @@ impl Handle<DevicePairApprove> for Core {
                 return Err(Fault::params("device.pair.approve", reason));
             }
         };
-        may_grant(caller, request.ask.role, request.ask.scopes)?;
+        may_grant(caller, request.ask.role, request.ask.scopes).map_err(denied)?;
         if caller.device.as_ref() == Some(&request.ask.device) {
             return Err(Fault::new(
                 Code::Forbidden,
@@ -273,6 +273,15 @@ fn may_grant(caller: &Caller, role: Role, scopes: Scopes) -> Result<(), Fault> {
             let fault = Fault::new(Code::Forbidden, format!("missing scope: {scope}"));
             Err(fault.with_details(details))
         }
+    }
+}
+
+/// The refusal that programs of the `OpenClaw` family know: they ask once more with every scope they may have.
+fn denied(missing: Fault) -> Fault {
+    let fault = Fault::new(Code::InvalidRequest, "device pairing approval denied");
+    match missing.details.as_ref().map(|it| &it["missingScope"]) {
+        Some(scope) => fault.with_details(json!({ "missingScope": scope })),
+        None => fault,
     }
 }
 

@@ -382,8 +382,7 @@ fn refusal_of_ours(method: &str, here: bool, ours: &Value) -> Vec<String> {
 fn refusals(recorded: &Value, ours: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     let text = |error: &Value| error["message"].as_str().unwrap_or_default().to_owned();
-    let on_purpose = known::other_code(&text(recorded), &text(ours));
-    if recorded["code"] != ours["code"] && !on_purpose {
+    if recorded["code"] != ours["code"] {
         problems.push(format!(
             "code {} instead of {}",
             ours["code"], recorded["code"]

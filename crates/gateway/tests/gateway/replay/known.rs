@@ -66,16 +66,7 @@ pub(crate) const MESSAGES: &[(&str, &str)] = &[
     ),
     ("unauthorized", "unauthorized"),
     ("pairing required", "pairing required"),
-    (DENIED, "missing scope: operator.admin"),
 ];
-
-/// What a recorded gateway says to somebody who may not approve; this one says which scope is missing, with its code.
-const DENIED: &str = "device pairing approval denied";
-
-/// Whether another code is ours on purpose.
-pub(crate) fn other_code(recorded: &str, ours: &str) -> bool {
-    recorded == DENIED && ours.starts_with("missing scope")
-}
 
 /// Why a method is not here.
 pub(crate) fn not_here(method: &str) -> Option<&'static str> {
