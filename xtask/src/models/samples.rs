@@ -286,7 +286,20 @@ impl Judge {
         if definition.get("oneOf").is_some() {
             members.insert("type".to_owned(), json!("nonsense"));
         } else {
-            members.remove(definition["required"].as_array()?.first()?.as_str()?)?;
+            // Of a member that may be anything, not every language can tell that it is not there.
+            let typed = |name: &&str| {
+                let member = definition["properties"][*name].as_object();
+                member.is_some_and(|it| {
+                    ["type", "$ref", "oneOf", "const"]
+                        .iter()
+                        .any(|key| it.contains_key(*key))
+                })
+            };
+            let mut required = definition["required"]
+                .as_array()?
+                .iter()
+                .filter_map(Value::as_str);
+            members.remove(required.find(typed)?)?;
         }
         Some(broken)
     }

@@ -97,7 +97,10 @@ const BIG: &[&str] = &[
 const SHORT: &[&str] = &["runs_queue", "runs_due", "runs_open", "runs_seat"];
 
 /// A conversation is removed at the owner's explicit wish only, and takes its time.
-const EXCUSED: &[&str] = &["delete from threads where id = ?"];
+const EXCUSED: &[&str] = &[
+    "delete from threads where id = ?",
+    "select id, status <> 'finished' from runs where owner = ? and thread = ?",
+];
 
 /// The table that a step of a plan walks through from one end to the other.
 fn walked(step: &str) -> Option<&str> {
