@@ -74,7 +74,6 @@ pub(crate) struct Link {
     connection: Arc<Connection>,
     caller: Caller,
     /// What a node said of itself.
-    #[allow(dead_code, reason = "read by the registry of nodes")]
     node: Option<NodeSession>,
     outbox: Arc<Outbox>,
     format: Format,

@@ -42,7 +42,6 @@ pub(crate) struct Welcome {
 
 /// A node, as it introduced itself. Claims only: what it may do is policy.
 #[derive(Debug, Clone)]
-#[allow(dead_code, reason = "read by the registry of nodes")]
 pub(crate) struct NodeSession {
     /// The device; also the node's id.
     pub(crate) device: DeviceId,
