@@ -5508,6 +5508,8 @@ object Methods {
     val approvalGet = Method("approval.get", ApprovalGetParams.serializer(), ApprovalFound.serializer())
     /** Answer a question, as newer clients do. */
     val approvalResolve = Method("approval.resolve", ApprovalResolveParams.serializer(), ApprovalApplied.serializer())
+    /** Return the file on a node that lists the commands it runs without asking. */
+    val execApprovalsNodeGet = Method("exec.approvals.node.get", NodeParams.serializer(), JsonElement.serializer())
     /** Return the file of older gateways that lists allowed commands: there is none, policy and `approvals.rules.list` take its place. */
     val execApprovalsGet = Method("exec.approvals.get", NoParams.serializer(), ExecApprovalsFile.serializer())
     /** Return the last heartbeat: null, there was none. */
@@ -5715,6 +5717,7 @@ object Methods {
         pluginApprovalResolve,
         approvalGet,
         approvalResolve,
+        execApprovalsNodeGet,
         execApprovalsGet,
         lastHeartbeat,
         setHeartbeats,

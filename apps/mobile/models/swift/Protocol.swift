@@ -7865,6 +7865,8 @@ public enum Methods {
     public static let approvalGet = Method<ApprovalGetParams, ApprovalFound>(name: "approval.get")
     /** Answer a question, as newer clients do. */
     public static let approvalResolve = Method<ApprovalResolveParams, ApprovalApplied>(name: "approval.resolve")
+    /** Return the file on a node that lists the commands it runs without asking. */
+    public static let execApprovalsNodeGet = Method<NodeParams, JSONValue>(name: "exec.approvals.node.get")
     /** Return the file of older gateways that lists allowed commands: there is none, policy and `approvals.rules.list` take its place. */
     public static let execApprovalsGet = Method<NoParams, ExecApprovalsFile>(name: "exec.approvals.get")
     /** Return the last heartbeat: null, there was none. */
@@ -8072,6 +8074,7 @@ public enum Methods {
         pluginApprovalResolve,
         approvalGet,
         approvalResolve,
+        execApprovalsNodeGet,
         execApprovalsGet,
         lastHeartbeat,
         setHeartbeats,

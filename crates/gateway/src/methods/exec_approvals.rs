@@ -16,14 +16,16 @@ use adjutant_protocol::methods::exec_approvals::{
     ApprovalResolve, ApprovalResolveParams, ApprovalView, ExecApprovalGet, ExecApprovalIdParams,
     ExecApprovalList, ExecApprovalReply, ExecApprovalRequest, ExecApprovalRequestParams,
     ExecApprovalResolve, ExecApprovalResolveParams, ExecApprovalRow, ExecApprovalSettled,
-    ExecApprovalWait, ExecApprovalsFile, ExecApprovalsGet, ExecApprovalsRules, ExecDecision,
-    PluginApprovalList, PluginApprovalResolve,
+    ExecApprovalWait, ExecApprovalsFile, ExecApprovalsGet, ExecApprovalsNodeGet,
+    ExecApprovalsRules, ExecDecision, PluginApprovalList, PluginApprovalResolve,
 };
+use adjutant_protocol::methods::nodes::NodeParams;
 use adjutant_protocol::{Caller, Fault, Handle, Scope};
 
 use crate::core::Core;
 use crate::methods::PAGE_MAX;
 use crate::news;
+use crate::nodes::Ask;
 use crate::questions::{Asked, Draft, Refusal};
 
 /// How long a question waits unless it says otherwise.
@@ -220,6 +222,32 @@ impl Handle<ExecApprovalsGet> for Core {
                 agents: serde_json::Map::new(),
             },
         })
+    }
+}
+
+impl Handle<ExecApprovalsNodeGet> for Core {
+    async fn handle(&self, caller: &Caller, params: NodeParams) -> Result<Value, Fault> {
+        let told = self
+            .ask_node(Ask {
+                node: params.node_id,
+                command: "system.execApprovals.get".to_owned(),
+                params: None,
+                timeout: None,
+                queue: false,
+                key: self.uuid(),
+                by: caller.name(),
+                approves: false,
+                admin: true,
+            })
+            .await?;
+        let file = told.payload.as_deref().map(serde_json::from_str);
+        match file {
+            Some(Ok(file)) => Ok(file),
+            Some(Err(_)) | None => Err(Fault::new(
+                Code::Unavailable,
+                "the node's file cannot be read",
+            )),
+        }
     }
 }
 

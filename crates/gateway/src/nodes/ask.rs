@@ -53,7 +53,12 @@ pub(crate) struct Told {
 impl Core {
     /// Asks a node and waits for what it says, at most until the deadline.
     pub(crate) async fn ask_node(&self, ask: Ask) -> Result<Told, Fault> {
-        let device = self.node_device(&ask.node).await?;
+        // Whoever asks learns that it cannot be asked; which nodes there are is for `node.list` to say.
+        let found = self.node_device(&ask.node).await;
+        let device = found.map_err(|fault| match fault.code {
+            Code::InvalidRequest => not_connected(),
+            _ => fault,
+        })?;
         let key = format!(
             "{}:{}",
             if ask.by.starts_with("run:") {

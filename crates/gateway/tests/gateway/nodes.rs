@@ -175,7 +175,10 @@ async fn a_node_that_is_away_is_waited_for_only_if_the_caller_says_so() {
     });
     assert_eq!(told["payload"], "late but here");
     let unknown = invoke(&Key::new("nobody"), WHICH, json!({}), "k2");
-    assert_eq!(refused(&world, unknown).await["message"], "unknown nodeId");
+    assert_eq!(
+        refused(&world, unknown).await["message"],
+        "node not connected"
+    );
 }
 
 #[tokio::test]

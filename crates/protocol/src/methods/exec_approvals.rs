@@ -12,6 +12,7 @@ use adjutant_domain::time::Timestamp;
 
 use crate::method::{Order, methods};
 use crate::methods::common::NoParams;
+use crate::methods::nodes::NodeParams;
 
 methods! {
     /// Ask a person whether a command may run, and answer when somebody decided or nobody did in time. With `twoPhase`,
@@ -51,6 +52,10 @@ methods! {
     /// Answer a question, as newer clients do.
     ApprovalResolve = "approval.resolve" (ApprovalResolveParams) -> ApprovalApplied
         { access: Approvals, kind: Write, order: Order::Global("approvals"), reply: Once }
+
+    /// Return the file on a node that lists the commands it runs without asking.
+    ExecApprovalsNodeGet = "exec.approvals.node.get" (NodeParams) -> Value
+        { access: Admin, kind: Read, order: Order::Free, reply: Once }
 
     /// Return the file of older gateways that lists allowed commands: there is none, policy and `approvals.rules.list`
     /// take its place.

@@ -4648,6 +4648,8 @@ export interface Methods {
   "approval.get": { params: ApprovalGetParams; result: ApprovalFound };
   /** Answer a question, as newer clients do. */
   "approval.resolve": { params: ApprovalResolveParams; result: ApprovalApplied };
+  /** Return the file on a node that lists the commands it runs without asking. */
+  "exec.approvals.node.get": { params: NodeParams; result: unknown };
   /** Return the file of older gateways that lists allowed commands: there is none, policy and `approvals.rules.list` take its place. */
   "exec.approvals.get": { params: NoParams; result: ExecApprovalsFile };
   /** Return the last heartbeat: null, there was none. */
@@ -7536,6 +7538,7 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "plugin.approval.resolve": d.lazy(() => decodeExecApprovalResolveParams),
   "approval.get": d.lazy(() => decodeApprovalGetParams),
   "approval.resolve": d.lazy(() => decodeApprovalResolveParams),
+  "exec.approvals.node.get": d.lazy(() => decodeNodeParams),
   "exec.approvals.get": d.lazy(() => decodeNoParams),
   "last-heartbeat": d.lazy(() => decodeNoParams),
   "set-heartbeats": d.lazy(() => decodeSetHeartbeatsParams),
@@ -7669,6 +7672,7 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "plugin.approval.resolve": d.lazy(() => decodeExecApprovalSettled),
   "approval.get": d.lazy(() => decodeApprovalFound),
   "approval.resolve": d.lazy(() => decodeApprovalApplied),
+  "exec.approvals.node.get": d.any,
   "exec.approvals.get": d.lazy(() => decodeExecApprovalsFile),
   "last-heartbeat": d.any,
   "set-heartbeats": d.lazy(() => decodeHeartbeatsSet),

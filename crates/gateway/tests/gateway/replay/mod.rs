@@ -6,6 +6,7 @@
 //! reason (`known.rs`); events must come in the recorded kinds and in order.
 
 mod conformance;
+mod counterpart;
 mod device;
 mod driver;
 mod known;
@@ -51,17 +52,11 @@ transcripts! {
     january_call_unknown_method = "2026.1.24-3--call-unknown-method";
     january_control_ui = "2026.1.24-3--control-ui";
     january_devices_list = "2026.1.24-3--devices-list";
-    #[ignore = "needs nodes"]
     january_node_invoke_refused = "2026.1.24-3--node-invoke-refused";
-    #[ignore = "needs nodes"]
     january_node_invoke_which = "2026.1.24-3--node-invoke-which";
-    #[ignore = "needs nodes"]
     january_node_run_device_token = "2026.1.24-3--node-run-device-token";
-    #[ignore = "needs nodes"]
     january_node_run_first = "2026.1.24-3--node-run-first";
-    #[ignore = "needs nodes"]
     january_nodes_status = "2026.1.24-3--nodes-status";
-    #[ignore = "needs nodes and pairing"]
     january_rpc_batch = "2026.1.24-3--rpc-batch";
     january_status = "2026.1.24-3--status";
     january_tui = "2026.1.24-3--tui";
@@ -74,27 +69,16 @@ transcripts! {
     february_cron_list = "2026.2.26--cron-list";
     february_devices_approve = "2026.2.26--devices-approve";
     february_devices_list_pending = "2026.2.26--devices-list-pending";
-    #[ignore = "needs nodes and pairing"]
     february_exec_approval_resolve = "2026.2.26--exec-approval-resolve";
-    #[ignore = "needs nodes"]
     february_node_describe = "2026.2.26--node-describe";
-    #[ignore = "needs nodes"]
     february_node_invoke_refused = "2026.2.26--node-invoke-refused";
-    #[ignore = "needs nodes"]
     february_node_invoke_which = "2026.2.26--node-invoke-which";
-    #[ignore = "needs nodes"]
     february_node_run_device_token = "2026.2.26--node-run-device-token";
-    #[ignore = "needs nodes"]
     february_node_run_first = "2026.2.26--node-run-first";
-    #[ignore = "needs nodes"]
     february_nodes_run_approval = "2026.2.26--nodes-run-approval";
-    #[ignore = "needs nodes"]
     february_nodes_status = "2026.2.26--nodes-status";
-    #[ignore = "needs nodes"]
     february_pairing_remote_node_accepted = "2026.2.26--pairing-remote-node-accepted";
-    #[ignore = "needs nodes"]
     february_pairing_remote_node_refused = "2026.2.26--pairing-remote-node-refused";
-    #[ignore = "needs nodes and pairing"]
     february_rpc_batch = "2026.2.26--rpc-batch";
     february_status = "2026.2.26--status";
     february_tui = "2026.2.26--tui";
@@ -109,25 +93,15 @@ transcripts! {
     september_cron_list = "2026.9.6--cron-list";
     september_devices_approve = "2026.9.6--devices-approve";
     september_devices_list_pending = "2026.9.6--devices-list-pending";
-    #[ignore = "needs nodes"]
     september_node_describe = "2026.9.6--node-describe";
-    #[ignore = "needs nodes"]
     september_node_invoke_refused = "2026.9.6--node-invoke-refused";
-    #[ignore = "needs nodes"]
     september_node_invoke_which = "2026.9.6--node-invoke-which";
-    #[ignore = "needs nodes"]
     september_node_run_device_token = "2026.9.6--node-run-device-token";
-    #[ignore = "needs nodes"]
     september_node_run_first = "2026.9.6--node-run-first";
-    #[ignore = "needs nodes"]
     september_nodes_approve = "2026.9.6--nodes-approve";
-    #[ignore = "needs nodes"]
     september_nodes_pending = "2026.9.6--nodes-pending";
-    #[ignore = "needs nodes"]
     september_nodes_status = "2026.9.6--nodes-status";
-    #[ignore = "needs nodes"]
     september_pairing_remote_node_refused = "2026.9.6--pairing-remote-node-refused";
-    #[ignore = "needs nodes and pairing"]
     september_rpc_batch = "2026.9.6--rpc-batch";
     september_status = "2026.9.6--status";
     september_tui = "2026.9.6--tui";

@@ -35,6 +35,7 @@ pub(crate) const ANSWERS: &[(&str, &str)] = &[
         "system-presence",
         "[].ts:int [].mode?:str [].reason?:str [].text?:str",
     ),
+    ("last-heartbeat", ":map|null"),
     (
         "agents.list",
         "defaultId:str mainKey:str scope:str agents[].id:str",
@@ -98,7 +99,7 @@ pub(crate) const ANSWERS: &[(&str, &str)] = &[
     ("agent.wait", "runId:str status:str"),
     (
         "cron.list",
-        "jobs:list total:int offset:int limit:int hasMore:bool nextOffset:int|null snapshotRevision?:str",
+        "jobs:list total?:int offset?:int limit?:int hasMore?:bool nextOffset?:int|null snapshotRevision?:str",
     ),
     (
         "cron.status",
