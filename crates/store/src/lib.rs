@@ -10,6 +10,7 @@ mod config;
 mod error;
 mod file;
 mod job;
+mod leases;
 mod lock;
 mod migrate;
 mod platform;

@@ -32,6 +32,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0004_nodes",
         sql: include_str!("../migrations/0004_nodes.sqlite.sql"),
     },
+    Migration {
+        name: "0005_rows_in_order",
+        sql: include_str!("../migrations/0005_rows_in_order.sqlite.sql"),
+    },
 ];
 
 const TABLE: &str = "
@@ -169,6 +173,55 @@ mod tests {
             .query_row("select x from a where y is null", [], |row| row.get(0))
             .unwrap();
         assert_eq!(x, 7);
+    }
+
+    // covers: R38
+    #[test]
+    fn runs_and_what_belongs_to_them_survive_being_laid_in_order() {
+        let (_dir, path) = file();
+        let mut db = Connection::open(&path).unwrap();
+        db.pragma_update(None, "foreign_keys", true).unwrap();
+        migrate_with(&mut db, &path, &MIGRATIONS[..4]).unwrap();
+        db.execute_batch(
+            "insert into threads (id, owner, agent, created_at, updated_at) values ('t', 'o', 'main', 1, 1);
+             insert into runs (id, owner, agent, session, session_key, thread, priority, method, digest, status, detail,
+                               ready_at, due_at, accepted_at)
+             values ('run_b', 'o', 'main', 's', 'k', 't', 0, 'm', 'd', 'running', '{}', 1, 2, 1),
+                    ('run_a', 'o', 'main', 's', 'k', 't', 0, 'm', 'd', 'finished', '{}', 1, 2, 1);
+             insert into entries (run, seq, at, kind, body)
+             values ('run_b', 1, 1, 'b', 'b1'), ('run_a', 1, 1, 'a', 'a1'), ('run_a', 2, 1, 'a', 'a2');
+             insert into run_aliases (owner, name, run, method, digest) values ('o', 'n', 'run_b', 'm', 'd');
+             insert into signals (run, kind, body, at) values ('run_b', 'cancel', '{}', 1);
+             insert into approvals (id, owner, run, state, expires_at, body) values ('a', 'o', 'run_b', 'open', 9, '{}');
+             insert into events (owner, cursor, at, kind) values ('o', 7, 1, '{}');",
+        )
+        .unwrap();
+        migrate(&mut db, &path).unwrap();
+        let logs: Vec<String> = db
+            .prepare(
+                "select r.id || ' ' || (e.place % 1048576) || ' ' || e.body
+                   from runs r join entries e on e.place / 1048576 = r.n order by e.place",
+            )
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(logs, ["run_a 1 a1", "run_a 2 a2", "run_b 1 b1"]);
+        for table in ["run_aliases", "signals", "approvals", "events"] {
+            let n: i64 = db
+                .query_row(&format!("select count(*) from {table}"), [], |row| {
+                    row.get(0)
+                })
+                .unwrap();
+            assert_eq!(n, 1, "{table}");
+        }
+        db.execute("delete from runs where id = 'run_b'", [])
+            .unwrap();
+        let left: i64 = db
+            .query_row("select count(*) from approvals", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(left, 0, "questions go with their run");
     }
 
     // covers: R38

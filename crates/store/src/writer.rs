@@ -36,6 +36,7 @@ use crate::error::{Done, Fault, Outage};
 use crate::file;
 pub(crate) use crate::job::Found;
 use crate::job::{Job, Patient, Ran, Task, gone, shared};
+use crate::leases::{LeaseChange, Leases};
 use crate::sql::{Sql, json, opt};
 use crate::steady::Steady;
 
@@ -65,6 +66,8 @@ pub(crate) struct Tx<'a> {
     /// For leases, wake-ups and buckets.
     pub(crate) steady: &'a Steady,
     pub(crate) entropy: &'a dyn Entropy,
+    /// As of the last commit.
+    pub(crate) leases: &'a Leases,
     cursor: &'a mut u64,
     said: Said,
 }
@@ -74,6 +77,7 @@ pub(crate) struct Tx<'a> {
 struct Said {
     events: Vec<Event>,
     signalled: Vec<RunId>,
+    leases: Vec<LeaseChange>,
     work: bool,
     scrub: bool,
 }
@@ -106,10 +110,10 @@ impl Tx<'_> {
             kind,
         };
         self.exec(
-            "insert into events (owner, cursor, at, run, run_name, session, kind) values (?, ?, ?, ?, ?, ?, ?)",
+            "insert into events (cursor, owner, at, run, run_name, session, kind) values (?, ?, ?, ?, ?, ?, ?)",
             rusqlite::params![
-                owner.as_str(),
                 event.cursor,
+                owner.as_str(),
                 event.at.as_millis(),
                 opt(event.run.as_ref()),
                 event.run_name,
@@ -146,6 +150,11 @@ impl Tx<'_> {
         self.said.signalled.push(run);
     }
 
+    /// Says who has a run from the commit on.
+    pub(crate) fn lease(&mut self, change: LeaseChange) {
+        self.said.leases.push(change);
+    }
+
     /// The newest cursor that was given out.
     pub(crate) fn cursor(&self) -> u64 {
         *self.cursor
@@ -172,6 +181,7 @@ pub(crate) struct Parts {
     pub(crate) steady: Arc<Steady>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) bus: Arc<dyn Bus>,
+    pub(crate) leases: Arc<Leases>,
     pub(crate) cursor: u64,
     pub(crate) chores: Box<dyn Chores>,
 }
@@ -186,6 +196,7 @@ impl Writer {
             steady: parts.steady,
             entropy: parts.entropy,
             bus: parts.bus,
+            leases: parts.leases,
             cursor: parts.cursor,
             chores: parts.chores,
             // Who knows what the process before this one removed last.
@@ -259,6 +270,7 @@ struct Thread {
     steady: Arc<Steady>,
     entropy: Arc<dyn Entropy>,
     bus: Arc<dyn Bus>,
+    leases: Arc<Leases>,
     cursor: u64,
     chores: Box<dyn Chores>,
     /// Whether the WAL holds words that were removed.
@@ -338,13 +350,14 @@ impl Thread {
                 Some(outage.clone())
             }
         };
+        let mut said = done.unwrap_or_default();
+        // Before anybody hears of it and asks again.
+        self.leases.apply(std::mem::take(&mut said.leases));
         for job in batch.into_iter().chain(fed) {
             job.answer(outage.clone());
         }
-        if let Ok(said) = done {
-            self.scrub |= said.scrub;
-            self.tell(said);
-        }
+        self.scrub |= said.scrub;
+        self.tell(said);
     }
 
     fn tell(&self, said: Said) {
@@ -453,6 +466,7 @@ impl Thread {
             Ran::Kept => {
                 said.events.extend(own.events);
                 said.signalled.extend(own.signalled);
+                said.leases.extend(own.leases);
                 said.work |= own.work;
                 said.scrub |= own.scrub;
                 None
@@ -475,6 +489,7 @@ impl Thread {
             now: self.steady.wall(),
             steady: &self.steady,
             entropy: &*self.entropy,
+            leases: &self.leases,
             cursor: &mut self.cursor,
             said: Said::default(),
         }
@@ -533,18 +548,12 @@ fn empty_wal(db: &Connection) -> bool {
 /// given out again.
 pub(crate) fn first_cursor(db: &Connection) -> Done<u64> {
     const JUMP: u64 = 1_000;
-    let mut highest: u64 = db
-        .one("select cursor from feed where id = 1", [], |row| row.get(0))?
+    let highest: u64 = db
+        .one(
+            "select max(f.cursor, coalesce((select max(cursor) from events), 0)) from feed f where f.id = 1",
+            [],
+            |row| row.get(0),
+        )?
         .unwrap_or_default();
-    let mut owner = String::new();
-    while let Some((next, cursor)) = db.one(
-        "select owner, max(cursor) from events where owner = (select min(owner) from events where owner > ?)
-          group by owner",
-        [&owner],
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)),
-    )? {
-        highest = highest.max(cursor);
-        owner = next;
-    }
     Ok(if highest == 0 { 0 } else { highest + JUMP })
 }

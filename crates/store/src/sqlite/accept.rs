@@ -11,6 +11,7 @@ use adjutant_ports::store::{Accepted, Intake, StoreError};
 use crate::error::Done;
 use crate::sql::{Sql, col, json, opt};
 use crate::sqlite::message::{self, Place};
+use crate::sqlite::run::LogNo;
 use crate::sqlite::{project, signal, thread};
 use crate::writer::Tx;
 
@@ -184,8 +185,8 @@ fn insert(tx: &mut Tx<'_>, intake: Intake) -> Done<Accepted> {
     }
     tx.exec(
         "insert into runs (id, owner, agent, session, session_key, thread, client_key, priority, method, digest,
-                           status, detail, head, ready_at, due_at, accepted_at)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, 1, ?, ?, ?)",
+                           status, detail, ready_at, accepted_at)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
         params![
             run.id.to_string(),
             run.owner.as_str(),
@@ -199,10 +200,10 @@ fn insert(tx: &mut Tx<'_>, intake: Intake) -> Done<Accepted> {
             digest,
             json(&RunStatus::Queued)?,
             ready_at,
-            ready_at,
             tx.now.as_millis(),
         ],
     )?;
+    let log = LogNo(tx.last_insert_rowid());
     let entry = Entry::Accepted {
         input,
         limits: Box::new(limits),
@@ -211,6 +212,7 @@ fn insert(tx: &mut Tx<'_>, intake: Intake) -> Done<Accepted> {
     project::write(
         tx,
         &run,
+        log,
         &Logged {
             seq: Seq(1),
             at: tx.now,

@@ -10,6 +10,7 @@ use crate::error::Done;
 use crate::sql::Sql;
 use crate::sqlite::approval;
 use crate::sqlite::project;
+use crate::sqlite::run::{LogNo, head};
 use crate::sqlite::signal;
 use crate::writer::Tx;
 
@@ -69,28 +70,27 @@ pub(crate) fn append(tx: &mut Tx<'_>, work: Work) -> Done<Appended> {
         caps,
         grants,
     } = work;
-    let n = u64::try_from(entries.len()).unwrap_or(u64::MAX);
-    let head: u64 = tx
+    // One writer: nobody can take the run between this look and the writes.
+    let log = tx
         .one(
-            "update runs
-                set head = head + ?
+            "select n from runs
               where id = ?
                 and owner = ?
                 and fence = ?
-                and status = 'running'
-             returning head",
-            params![n, run.id.to_string(), run.owner.as_str(), fence.0],
-            |row| row.get(0),
+                and status = 'running'",
+            params![run.id.to_string(), run.owner.as_str(), fence.0],
+            |row| row.get(0).map(LogNo),
         )?
         .ok_or(StoreError::Fenced)?;
+    let head = head(tx, log)?;
     let mut logged = Vec::with_capacity(entries.len());
-    for (seq, entry) in (head - n + 1..).zip(entries) {
+    for (seq, entry) in (head + 1..).zip(entries) {
         let fact = Logged {
             seq: Seq(seq),
             at: tx.now,
             entry,
         };
-        project::write(tx, &run, &fact, &caps)?;
+        project::write(tx, &run, log, &fact, &caps)?;
         logged.push(fact);
     }
     for grant in &grants {

@@ -10,10 +10,11 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{Claim, StoreError, Stored};
 
 use crate::error::Done;
+use crate::leases::{LeaseChange, Leases};
 use crate::sql::{Sql, col, json};
 use crate::sqlite::message;
 use crate::sqlite::project;
-use crate::sqlite::run::{Raw, parse_log, raw_log, run_columns, run_of};
+use crate::sqlite::run::{LogNo, Raw, head, parse_log, raw_log, run_columns, run_of};
 use crate::sqlite::signal;
 use crate::writer::{Found, Tx};
 
@@ -48,6 +49,8 @@ struct Candidate {
     priority: i32,
     ready_at: i64,
     from: ClaimedFrom,
+    /// Of the claim before; nobody was first if it is still that one.
+    fence: Fence,
 }
 
 impl Candidate {
@@ -75,7 +78,7 @@ pub(crate) fn claims(
         }
     }
     if claimed.is_empty() {
-        let rest = next_due(tx, tx.steady.now())?.unwrap_or(Duration::MAX);
+        let rest = next_due(tx, tx.leases, tx.steady.now())?.unwrap_or(Duration::MAX);
         return Ok(Found::Nothing {
             rest: rest.clamp(REST_MIN, REST_MAX),
             empty: claimed,
@@ -89,55 +92,61 @@ const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(60);
 
 /// How long until the next parked or leased run becomes claimable by time alone.
-pub(crate) fn next_due(db: &Connection, now: Timestamp) -> Done<Option<Duration>> {
-    let next = db.one(
-        "select min(due_at) from runs where status in ('running', 'parked')",
+pub(crate) fn next_due(db: &Connection, leases: &Leases, now: Timestamp) -> Done<Option<Duration>> {
+    let wake = db.one(
+        "select min(due_at) from runs where status = 'parked'",
         [],
         |row| row.get::<_, Option<i64>>(0),
     )?;
-    Ok(next
-        .flatten()
-        .map(|at| Timestamp::from_millis(at).since(now)))
+    let wake = wake.flatten().map(Timestamp::from_millis);
+    let next = wake.into_iter().chain(leases.next()).min();
+    Ok(next.map(|at| at.since(now)))
 }
 
 /// Takes the next run.
 ///
-/// There is one writer, so nobody can be first between the search and the update; the guard in the update and the unique
+/// There is one writer, so nobody can be first between the search and the update; the fence in the update and the unique
 /// index `runs_seat` hold even if that ever changes. A loser gets nothing and claims again.
 fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Claimed>> {
     let now = tx.steady.now();
-    let due = due(tx, now.as_millis())?;
-    let queued = queued(tx)?;
-    let Some(next) = due.into_iter().chain(queued).min_by_key(Candidate::rank) else {
+    let mut line = lapsed(tx, now)?;
+    line.extend(rested(tx, now)?);
+    line.extend(queued(tx)?);
+    let Some(next) = line.into_iter().min_by_key(Candidate::rank) else {
         return Ok(None);
     };
     let taken = tx.one(
         concat!(
             "update runs
-                set status = 'running', detail = ?, fence = fence + 1, head = head + 1, worker = ?, due_at = ?,
+                set status = 'running', detail = ?, fence = fence + 1, worker = ?, due_at = null,
                     started_at = coalesce(started_at, ?)
               where id = ?
-                and (status = 'queued' or status in ('running', 'parked') and due_at <= ?)
+                and status <> 'finished'
+                and fence = ?
              returning ",
             run_columns!(),
-            ", fence, head"
+            ", fence, n"
         ),
         params![
             json(&RunStatus::Running)?,
             worker.to_string(),
-            now.plus(lease).as_millis(),
             tx.now.as_millis(),
             next.id.to_string(),
-            now.as_millis(),
+            next.fence.0,
         ],
-        |row| Ok((run_of(row)?, row.get::<_, u64>(8)?, row.get::<_, u64>(9)?)),
+        |row| Ok((run_of(row)?, row.get::<_, u64>(8)?, LogNo(row.get(9)?))),
     )?;
-    let Some((run, fence, head)) = taken else {
+    let Some((run, fence, log)) = taken else {
         return Ok(None);
     };
     let (fence, from) = (Fence(fence), next.from);
+    tx.lease(LeaseChange::Held {
+        run: run.id,
+        fence,
+        until: now.plus(lease),
+    });
     if fence.0 == 1 {
-        for id in input(tx, run.id)? {
+        for id in input(tx, log)? {
             message::place(tx, &run.owner, id)?;
         }
     }
@@ -146,17 +155,19 @@ fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Clai
         fence,
         from,
     };
+    let head = head(tx, log)?;
     project::write(
         tx,
         &run,
+        log,
         &Logged {
-            seq: Seq(head),
+            seq: Seq(head + 1),
             at: tx.now,
             entry,
         },
         &[],
     )?;
-    let log = raw_log(tx, run.id, Seq(1))?;
+    let log = raw_log(tx, log, Seq(1))?;
     let signals = signal::hear(tx, run.id, fence)?;
     Ok(Some(Claimed {
         run,
@@ -166,15 +177,29 @@ fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Clai
     }))
 }
 
-/// The best of those that rest or whose worker is gone, and whose time has come. They have their seats already.
-fn due(tx: &Tx<'_>, now: i64) -> Done<Option<Candidate>> {
+/// Those whose worker is gone. They have their seats already.
+fn lapsed(tx: &Tx<'_>, now: Timestamp) -> Done<Vec<Candidate>> {
+    let mut line = Vec::new();
+    for (run, fence) in tx.leases.lapsed(now) {
+        // Another claim of this transaction may have been first.
+        line.extend(tx.one(
+            "select id, priority, ready_at, status, fence from runs where id = ? and status = 'running' and fence = ?",
+            params![run.to_string(), fence.0],
+            candidate,
+        )?);
+    }
+    Ok(line)
+}
+
+/// The best of those that rest and whose time has come. They have their seats already.
+fn rested(tx: &Tx<'_>, now: Timestamp) -> Done<Option<Candidate>> {
     tx.one(
-        "select id, priority, ready_at, status from runs
-          where status in ('running', 'parked')
+        "select id, priority, ready_at, status, fence from runs
+          where status = 'parked'
             and due_at <= ?
           order by priority desc, ready_at, id
           limit 1",
-        [now],
+        [now.as_millis()],
         candidate,
     )
 }
@@ -182,7 +207,7 @@ fn due(tx: &Tx<'_>, now: i64) -> Done<Option<Candidate>> {
 /// The best of those that wait for the first time, in a session whose seat is free.
 fn queued(tx: &Tx<'_>) -> Done<Option<Candidate>> {
     tx.one(
-        "select id, priority, ready_at, status from runs q
+        "select id, priority, ready_at, status, fence from runs q
           where status = 'queued'
             and not exists (select 1 from runs a
                              where a.session = q.session
@@ -200,14 +225,16 @@ fn candidate(row: &rusqlite::Row<'_>) -> rusqlite::Result<Candidate> {
         priority: row.get(1)?,
         ready_at: row.get(2)?,
         from: ClaimedFrom::status(&row.get::<_, String>(3)?),
+        fence: Fence(row.get(4)?),
     })
 }
 
 /// The messages that a run answers, from the first entry of its log.
-pub(crate) fn input(tx: &Tx<'_>, run: RunId) -> Done<Vec<MessageId>> {
+pub(crate) fn input(tx: &Tx<'_>, log: LogNo) -> Done<Vec<MessageId>> {
+    let [before, _] = log.around();
     let entry = tx.one(
-        "select body from entries where run = ? and seq = 1",
-        [run.to_string()],
+        "select body from entries where place = ?",
+        [before + 1],
         |row| col::json::<Entry>(row, 0),
     )?;
     Ok(match entry {
@@ -223,20 +250,16 @@ pub(crate) fn extend(
     fence: Fence,
     lease: Duration,
 ) -> Done<Vec<Signal>> {
-    let n = tx.exec(
-        "update runs
-            set due_at = ?
+    tx.one(
+        "select 1 from runs
           where id = ?
             and fence = ?
             and status = 'running'",
-        params![
-            tx.steady.now().plus(lease).as_millis(),
-            run.to_string(),
-            fence.0
-        ],
-    )?;
-    if n == 0 {
-        return Err(StoreError::Fenced.into());
-    }
+        params![run.to_string(), fence.0],
+        |_row| Ok(()),
+    )?
+    .ok_or(StoreError::Fenced)?;
+    let until = tx.steady.now().plus(lease);
+    tx.lease(LeaseChange::Held { run, fence, until });
     signal::hear(tx, run, fence)
 }

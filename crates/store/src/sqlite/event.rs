@@ -41,11 +41,11 @@ impl EventStore for Sqlite {
         let owner = owner.clone();
         self.read(move |db| {
             let newest = db.one(
-                "select max(cursor) from events where owner = ?",
+                "select cursor from events where owner = ? and cursor > 0 order by cursor desc limit 1",
                 [owner.as_str()],
-                |row| row.get::<_, Option<u64>>(0),
+                |row| row.get(0),
             )?;
-            Ok(newest.flatten().unwrap_or_default())
+            Ok(newest.unwrap_or_default())
         })
         .await
     }

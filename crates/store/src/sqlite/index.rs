@@ -1,5 +1,6 @@
 //! Runs, seen from outside.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -100,23 +101,28 @@ impl RunIndex for Sqlite {
 
     async fn release_dead_claims(&self) -> Stored<u64> {
         self.relaxed(|tx| {
-            let now = tx.steady.now().as_millis();
             tx.exec("delete from workers", [])?;
-            let n = tx.exec(
-                "update runs set due_at = ? where status in ('running', 'parked') and status = 'running'",
-                [now],
-            )?;
+            let n: u64 = tx
+                .one(
+                    "select count(*) from runs where status in ('running', 'parked') and status = 'running'",
+                    [],
+                    |row| row.get(0),
+                )?
+                .unwrap_or_default();
+            tx.leases.end_all(tx.steady.now());
             if n > 0 {
                 tx.nudge();
             }
-            Ok(u64::try_from(n).unwrap_or(u64::MAX))
+            Ok(n)
         })
         .await
     }
 
     async fn next_due(&self) -> Stored<Option<Duration>> {
         let now = self.steady.now();
-        self.glance(move |db| claim::next_due(db, now)).await
+        let leases = Arc::clone(&self.leases);
+        self.glance(move |db| claim::next_due(db, &leases, now))
+            .await
     }
 
     async fn queue_depth(&self) -> Stored<(u64, u64, u64)> {

@@ -38,6 +38,7 @@ use crate::buckets::Buckets;
 use crate::config::Config;
 use crate::error::{Done, Fault, OpenError, open_error};
 use crate::file::{self, FILE_NAME};
+use crate::leases::Leases;
 use crate::lock::Lock;
 use crate::migrate::migrate;
 use crate::reader::Readers;
@@ -57,6 +58,7 @@ pub struct Sqlite {
     steady: Arc<Steady>,
     agents: agent::Cache,
     buckets: Arc<Buckets>,
+    leases: Arc<Leases>,
     path: PathBuf,
     lock: Lock,
 }
@@ -114,6 +116,7 @@ impl Sqlite {
         };
         let steady = Arc::new(Steady::new(clock));
         let buckets = Arc::new(Buckets::load(&db).map_err(wrong)?);
+        let leases = Arc::new(Leases::load(&db, steady.now()).map_err(wrong)?);
         let chores = Box::new(tidy::Tidy::new(&config, Arc::clone(&buckets)));
         let parts = Parts {
             path: path.clone(),
@@ -121,6 +124,7 @@ impl Sqlite {
             steady: Arc::clone(&steady),
             entropy,
             bus,
+            leases: Arc::clone(&leases),
             cursor,
             chores,
         };
@@ -132,6 +136,7 @@ impl Sqlite {
             steady,
             agents: agent::Cache::default(),
             buckets,
+            leases,
             path,
             lock,
         }))

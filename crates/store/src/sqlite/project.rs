@@ -6,15 +6,22 @@ use adjutant_domain::run::{Entry, Logged, Row, Run, RunStatus, project};
 use adjutant_ports::store::Cap;
 
 use crate::error::Done;
+use crate::leases::LeaseChange;
 use crate::sql::{Sql, json};
 use crate::sqlite::message::Place;
-use crate::sqlite::run::insert_entry;
+use crate::sqlite::run::{LogNo, insert_entry};
 use crate::sqlite::{approval, message, money, signal};
 use crate::writer::Tx;
 
 /// Writes an entry and its consequences.
-pub(crate) fn write(tx: &mut Tx<'_>, run: &Run, logged: &Logged, caps: &[Cap]) -> Done<()> {
-    insert_entry(tx, run.id, logged)?;
+pub(crate) fn write(
+    tx: &mut Tx<'_>,
+    run: &Run,
+    log: LogNo,
+    logged: &Logged,
+    caps: &[Cap],
+) -> Done<()> {
+    insert_entry(tx, log, logged)?;
     match &logged.entry {
         Entry::CancelAsked { .. } => signal::cancel_is_written(tx, run.id)?,
         Entry::ApprovalResolved { approval, .. } => {
@@ -75,6 +82,7 @@ fn set_status(tx: &mut Tx<'_>, run: &Run, status: &RunStatus) -> Done<()> {
                 "update runs set status = 'parked', detail = ?, worker = null, due_at = ?, ready_at = ? where id = ?",
                 params![json(status)?, due_at.as_millis(), due_at.as_millis(), run.id.to_string()],
             )?;
+            tx.lease(LeaseChange::Free { run: run.id });
             if unheard {
                 tx.nudge();
             }
@@ -85,6 +93,7 @@ fn set_status(tx: &mut Tx<'_>, run: &Run, status: &RunStatus) -> Done<()> {
                 "update runs set status = 'finished', detail = ?, worker = null, finished_at = ? where id = ?",
                 params![json(status)?, tx.now.as_millis(), run.id.to_string()],
             )?;
+            tx.lease(LeaseChange::Free { run: run.id });
             signal::silence(tx, run.id)?;
             money::release_open(tx, run)?;
             if session_has_more(tx, run)? {

@@ -79,14 +79,52 @@ impl Raw {
     }
 }
 
+/// Number of a run's log: its entries lie side by side under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogNo(pub(crate) i64);
+
+/// Entries that a log has room for. A run ends long before, at its limit of steps.
+const ENTRIES_MAX: i64 = 1 << 20;
+
+impl LogNo {
+    /// Where the entry with this position is.
+    fn place(self, seq: Seq) -> Stored<i64> {
+        let seq = i64::try_from(seq.0).unwrap_or(ENTRIES_MAX);
+        if seq < ENTRIES_MAX {
+            return Ok(self.0 * ENTRIES_MAX + seq);
+        }
+        Err(StoreError::Full {
+            what: "the log of this run",
+            max: ENTRIES_MAX.unsigned_abs(),
+        })
+    }
+
+    /// Before the first entry, and behind the last.
+    pub(crate) fn around(self) -> [i64; 2] {
+        [self.0 * ENTRIES_MAX, (self.0 + 1) * ENTRIES_MAX]
+    }
+}
+
+/// The last position of a log.
+pub(crate) fn head(tx: &Tx<'_>, log: LogNo) -> Done<u64> {
+    let [before, behind] = log.around();
+    let last = tx.one(
+        "select place from entries where place > ? and place < ? order by place desc limit 1",
+        [before, behind],
+        |row| row.get::<_, i64>(0),
+    )?;
+    Ok(last.map_or(0, |place| (place - before).unsigned_abs()))
+}
+
 /// The log from `from` on.
-pub(crate) fn raw_log(db: &Connection, run: RunId, from: Seq) -> Done<Vec<Raw>> {
+pub(crate) fn raw_log(db: &Connection, log: LogNo, from: Seq) -> Done<Vec<Raw>> {
+    let [before, behind] = log.around();
     db.all(
-        "select seq, at, body from entries where run = ? and seq >= ? order by seq",
-        params![run.to_string(), from.0],
+        "select place, at, body from entries where place >= ? and place < ? order by place",
+        [log.place(from)?, behind],
         |row| {
             Ok(Raw {
-                seq: row.get(0)?,
+                seq: (row.get::<_, i64>(0)? - before).unsigned_abs(),
                 at: col::at(row, 1)?,
                 body: row.get(2)?,
             })
@@ -99,12 +137,11 @@ pub(crate) fn parse_log(raw: Vec<Raw>) -> Stored<Vec<Logged>> {
 }
 
 /// Writes one entry. Its place was reserved by the statement that compared the fence.
-pub(crate) fn insert_entry(tx: &Tx<'_>, run: RunId, logged: &Logged) -> Done<()> {
+pub(crate) fn insert_entry(tx: &Tx<'_>, log: LogNo, logged: &Logged) -> Done<()> {
     tx.exec(
-        "insert into entries (run, seq, at, kind, body) values (?, ?, ?, ?, ?)",
+        "insert into entries (place, at, kind, body) values (?, ?, ?, ?)",
         params![
-            run.to_string(),
-            logged.seq.0,
+            log.place(logged.seq)?,
             logged.at.as_millis(),
             logged.entry.word(),
             json(&logged.entry)?
@@ -144,13 +181,14 @@ impl RunStore for Sqlite {
         let owner = owner.clone();
         let raw = self
             .read(move |db| {
-                db.one(
-                    "select 1 from runs where id = ? and owner = ?",
-                    params![run.to_string(), owner.as_str()],
-                    |_row| Ok(()),
-                )?
-                .ok_or(StoreError::NotFound { what: "run" })?;
-                raw_log(db, run, from)
+                let log = db
+                    .one(
+                        "select n from runs where id = ? and owner = ?",
+                        params![run.to_string(), owner.as_str()],
+                        |row| row.get(0).map(LogNo),
+                    )?
+                    .ok_or(StoreError::NotFound { what: "run" })?;
+                raw_log(db, log, from)
             })
             .await?;
         parse_log(raw)

@@ -15,7 +15,7 @@ use adjutant_ports::store::StoreError;
 use crate::error::Done;
 use crate::sql::{Sql, col, json};
 use crate::sqlite::message::{self, Place};
-use crate::sqlite::run::{run_columns, run_of};
+use crate::sqlite::run::{LogNo, head, run_columns, run_of};
 use crate::sqlite::{claim, project};
 use crate::writer::Tx;
 
@@ -64,17 +64,18 @@ pub(crate) fn signal(tx: &mut Tx<'_>, owner: &OwnerId, run: RunId, signal: &Sign
 fn stop_queued(tx: &mut Tx<'_>, owner: &OwnerId, run: RunId, by: &str) -> Done<bool> {
     let taken = tx.one(
         concat!(
-            "update runs set head = head + 2 where id = ? and owner = ? and status = 'queued' returning ",
+            "select ",
             run_columns!(),
-            ", head"
+            ", n from runs where id = ? and owner = ? and status = 'queued'"
         ),
         params![run.to_string(), owner.as_str()],
-        |row| Ok((run_of(row)?, row.get::<_, u64>(8)?)),
+        |row| Ok((run_of(row)?, LogNo(row.get(8)?))),
     )?;
-    let Some((run, head)) = taken else {
+    let Some((run, log)) = taken else {
         return Ok(false);
     };
-    for id in claim::input(tx, run.id)? {
+    let head = head(tx, log)?;
+    for id in claim::input(tx, log)? {
         message::place(tx, owner, id)?;
     }
     let asked = Entry::CancelAsked { by: by.to_owned() };
@@ -85,13 +86,13 @@ fn stop_queued(tx: &mut Tx<'_>, owner: &OwnerId, run: RunId, by: &str) -> Done<b
             micros: Micros::ZERO,
         },
     };
-    for (seq, entry) in (head.saturating_sub(1)..).zip([asked, ended]) {
+    for (seq, entry) in (head + 1..).zip([asked, ended]) {
         let logged = Logged {
             seq: Seq(seq),
             at: tx.now,
             entry,
         };
-        project::write(tx, &run, &logged, &[])?;
+        project::write(tx, &run, log, &logged, &[])?;
     }
     Ok(true)
 }

@@ -11,6 +11,7 @@ use adjutant_ports::store::{Hidden, Page, StoreError, Stored, ThreadStore};
 
 use crate::error::Done;
 use crate::sql::{Sql, col};
+use crate::sqlite::run::LogNo;
 use crate::sqlite::{Sqlite, message, session};
 use crate::writer::Tx;
 
@@ -83,11 +84,14 @@ fn forget(tx: &mut Tx<'_>, owner: &OwnerId, id: ThreadId) -> Done<bool> {
         return Ok(false);
     }
     let runs = tx.all(
-        "select id, status <> 'finished' from runs where owner = ? and thread = ?",
+        "select id, n, status <> 'finished' from runs where owner = ? and thread = ?",
         params![owner.as_str(), id.to_string()],
-        |row| Ok((col::id::<RunId>(row, 0)?, row.get::<_, bool>(1)?)),
+        |row| {
+            let log = LogNo(row.get(1)?);
+            Ok((col::id::<RunId>(row, 0)?, log, row.get::<_, bool>(2)?))
+        },
     )?;
-    if runs.iter().any(|(_, active)| *active) {
+    if runs.iter().any(|(.., active)| *active) {
         return Err(StoreError::Conflict {
             reason: "a run of this conversation is active".to_owned(),
         }
@@ -107,12 +111,16 @@ fn forget(tx: &mut Tx<'_>, owner: &OwnerId, id: ThreadId) -> Done<bool> {
         "update feed set cursor = max(cursor, ?) where id = 1",
         [tx.cursor()],
     )?;
-    for (run, _) in runs {
+    for (run, log, _) in runs {
         tx.exec(
             "delete from events where owner = ? and run = ?",
             params![owner.as_str(), run.to_string()],
         )?;
-        // Entries, signals, questions and other names go with it.
+        tx.exec(
+            "delete from entries where place > ? and place < ?",
+            log.around(),
+        )?;
+        // Signals, questions and other names go with it.
         tx.exec("delete from runs where id = ?", [run.to_string()])?;
     }
     tx.exec("delete from threads where id = ?", [id.to_string()])?;

@@ -46,28 +46,16 @@ impl Tidy {
             "delete from answers where at < ?",
             [tx.now.minus(self.answers).as_millis()],
         )?;
-        let owners: Vec<String> = tx.all(
-            "with recursive o (owner) as (
-                 select min(owner) from events
-                 union all
-                 select (select min(owner) from events where owner > o.owner) from o where o.owner is not null)
-             select owner from o where owner is not null",
-            [],
-            |row| row.get(0),
+        // The oldest are at the front; the newest of an owner always stays, so that the cursor is still known.
+        let n = tx.exec(
+            "delete from events
+              where cursor in (select e.cursor from events e where e.cursor > 0 order by e.cursor limit ?1)
+                and at < ?2
+                and exists (select 1 from events later
+                             where later.cursor > events.cursor and later.owner = events.owner)",
+            params![EVENTS_MAX, tx.now.minus(self.events).as_millis()],
         )?;
-        let mut more = false;
-        for owner in owners {
-            // The oldest are at the front; the newest always stays, so that the cursor is still known.
-            let n = tx.exec(
-                "delete from events
-                  where owner = ?1
-                    and cursor in (select cursor from events where owner = ?1 order by cursor limit ?2)
-                    and cursor < (select max(cursor) from events where owner = ?1)
-                    and at < ?3",
-                params![owner, EVENTS_MAX, tx.now.minus(self.events).as_millis()],
-            )?;
-            more |= u32::try_from(n).is_ok_and(|n| n >= EVENTS_MAX - 1);
-        }
+        let more = n > 0;
         if !more {
             self.last = Some(now);
         }
