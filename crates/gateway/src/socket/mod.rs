@@ -12,11 +12,12 @@ use std::time::Duration;
 use futures::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::sync::CancellationToken;
@@ -86,9 +87,10 @@ pub(crate) struct Link {
 
 /// Serves JSON-RPC. The credential was checked with the request for the upgrade.
 pub(crate) async fn serve_jsonrpc(connection: Arc<Connection>, caller: Caller, upgraded: Upgraded) {
-    let ws = open(upgraded, Meter::of(u64::MAX)).await;
+    let ws = Box::pin(open(upgraded, Meter::of(u64::MAX))).await;
     let (link, queue) = link(&connection, caller, Format::JsonRpc, None);
-    pump(&link, ws, queue, None).await;
+    Box::pin(arrive(&link, None)).await;
+    pump(link, ws, queue).await;
 }
 
 /// Serves frames: challenge and `connect` first.
@@ -98,36 +100,71 @@ pub(crate) async fn serve_frames(
     browser: Browser,
     upgraded: Upgraded,
 ) {
+    // Once in the life of a connection, see `close`.
+    if let Some((link, ws, queue)) = Box::pin(enter(connection, peer, browser, upgraded)).await {
+        pump(link, ws, queue).await;
+    }
+}
+
+/// Challenge, `connect` and its answer.
+async fn enter(
+    connection: Arc<Connection>,
+    peer: Peer,
+    browser: Browser,
+    upgraded: Upgraded,
+) -> Option<(Arc<Link>, Box<Ws>, Queue)> {
     let first = u64::try_from(FIRST_FRAME_BYTES_MAX).unwrap_or(u64::MAX) + FRAME_HEADER_BYTES;
     let meter = Meter::of(first);
     let mut ws = open(upgraded, meter.clone()).await;
     let evicted = connection.evicted.clone();
     let shaken = tokio::select! {
-        shaken = Box::pin(handshake::run(&connection, &peer, browser, &mut ws, &meter)) => shaken,
-        () = evicted.cancelled() => return,
+        shaken = handshake::run(&connection, &peer, browser, &mut ws, &meter) => shaken,
+        () = evicted.cancelled() => return None,
         () = connection.core.stop.cancelled() => Err(Farewell::new(1012, "service restart")),
     };
     match shaken {
-        Err(farewell) => close(&mut ws, &meter, &farewell).await,
+        Err(farewell) => {
+            close(&mut ws, &meter, &farewell).await;
+            None
+        }
         Ok(welcome) => {
             meter.open();
             connection.authenticated();
             let (link, queue) = link(&connection, welcome.caller, welcome.format, welcome.node);
-            // Subscribed before the answer goes out, so that nothing falls between the two; the answer is first in line.
-            link.outbox.reply(welcome.hello).await;
-            pump(&link, ws, queue, Some(welcome.revocations)).await;
+            // Subscribed before the answer goes out, so that nothing falls between the two: what is told meanwhile waits.
+            arrive(&link, Some(welcome.revocations)).await;
+            let limit = link.core.config.handshake_timeout.duration();
+            match tokio::time::timeout(limit, greet(&mut ws, welcome.hello)).await {
+                Ok(Ok(())) => Some((link, ws, queue)),
+                Ok(Err(_)) | Err(_) => {
+                    depart(&link);
+                    None
+                }
+            }
         }
     }
 }
 
-async fn open(upgraded: Upgraded, meter: Meter) -> Ws {
+/// Writes the answer to `connect`, the longest thing that most clients ever hear, past the write buffer, which would keep
+/// room for it as long as the connection lasts. Nothing is in that buffer after a flush.
+async fn greet(ws: &mut Ws, hello: String) -> Result<(), Error> {
+    let mut bytes = Vec::with_capacity(hello.len() + 10);
+    let frame = Frame::message(hello, OpCode::Data(Data::Text), true);
+    frame.format(&mut bytes)?;
+    ws.flush().await?;
+    let stream = ws.get_mut();
+    stream.write_all(&bytes).await?;
+    Ok(stream.flush().await?)
+}
+
+async fn open(upgraded: Upgraded, meter: Meter) -> Box<Ws> {
     let config = WebSocketConfig::default()
-        .read_buffer_size(2 * 1024)
+        .read_buffer_size(1024)
         .write_buffer_size(8 * 1024)
         .max_message_size(Some(FRAME_BYTES_MAX))
         .max_frame_size(Some(FRAME_BYTES_MAX));
     let stream = Metered::new(TokioIo::new(upgraded), meter);
-    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
+    Box::new(WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await)
 }
 
 fn link(
@@ -152,7 +189,8 @@ fn link(
     (link, queue)
 }
 
-async fn pump(link: &Arc<Link>, mut ws: Ws, mut queue: Queue, revocations: Option<u64>) {
+/// From here on the client is told what happens.
+async fn arrive(link: &Arc<Link>, revocations: Option<u64>) {
     let (hub, id) = (&link.core.hub, link.connection.id);
     hub.subscribe(id, Arc::clone(&link.outbox), link.format, &link.caller);
     // Taken away between the look at the record and the subscription, where a revocation would not have found it.
@@ -166,12 +204,19 @@ async fn pump(link: &Arc<Link>, mut ws: Ws, mut queue: Queue, revocations: Optio
     if let Some(seat) = seat {
         link.core.node_arrived(seat).await;
     }
-    let farewell = exchange(link, &mut ws, &mut queue).await;
+}
+
+fn depart(link: &Link) {
     if let Some(node) = &link.node {
-        link.core.node_left(&node.device, id);
+        link.core.node_left(&node.device, link.connection.id);
     }
     link.core.hub.unsubscribe(link.connection.id);
     link.gone.cancel();
+}
+
+async fn pump(link: Arc<Link>, mut ws: Box<Ws>, mut queue: Queue) {
+    let farewell = exchange(&link, &mut ws, &mut queue).await;
+    depart(&link);
     if let Some(farewell) = farewell {
         close(&mut ws, &Meter::of(u64::MAX), &farewell).await;
     }
@@ -185,7 +230,6 @@ async fn exchange(link: &Arc<Link>, ws: &mut Ws, queue: &mut Queue) -> Option<Fa
             () = outbox.cut_off() => return Some(outbox.farewell()),
             () = link.core.stop.cancelled() => return Some(Box::pin(last_words(link, ws, queue)).await),
             out = queue.next() => {
-                let out = out?;
                 tokio::select! {
                     written = write(ws, queue, out) => written.ok()?,
                     () = outbox.cut_off() => return Some(outbox.farewell()),

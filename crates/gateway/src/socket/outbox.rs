@@ -1,10 +1,11 @@
 //! What waits to be written to one client: bounded, and at the bound the client is cut, not the gateway slowed (R25).
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,10 @@ use super::Farewell;
 pub(crate) const FRAMES_MAX: usize = 1_000;
 /// Bytes of events that may wait; and as many of answers, which wait themselves when there are more.
 pub(crate) const BYTES_MAX: usize = 1024 * 1024;
+/// What an answer counts for at least, so that their number is bounded, too.
+const REPLY_BYTES_MIN: usize = BYTES_MAX / FRAMES_MAX;
+/// Places that an empty line keeps.
+const KEPT_PLACES: usize = 4;
 
 /// What happens to an event that does not fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +65,45 @@ impl Out {
     }
 }
 
+/// The messages themselves. Almost every connection is idle, so an empty line takes next to no memory: a channel of tokio
+/// keeps room for 32 messages.
+#[derive(Default)]
+struct Waiting {
+    out: Mutex<Option<VecDeque<Out>>>,
+    came: Notify,
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<Out>>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message at the end; `false`: nobody reads any more, or there are `max` already.
+    fn push(&self, out: Out, max: usize) -> bool {
+        let mut line = self.lock();
+        let Some(waiting) = line.as_mut().filter(|waiting| waiting.len() < max) else {
+            return false;
+        };
+        waiting.push_back(out);
+        drop(line);
+        self.came.notify_one();
+        true
+    }
+
+    fn pop(&self) -> Option<Out> {
+        let mut line = self.lock();
+        let waiting = line.as_mut()?;
+        let out = waiting.pop_front();
+        if waiting.is_empty() && waiting.capacity() > KEPT_PLACES {
+            *waiting = VecDeque::new();
+        }
+        out
+    }
+}
+
 /// The writing end.
 pub(crate) struct Outbox {
-    tx: mpsc::Sender<Out>,
+    waiting: Arc<Waiting>,
     events: Arc<AtomicUsize>,
     replies: Arc<Semaphore>,
     cut: CancellationToken,
@@ -70,31 +111,47 @@ pub(crate) struct Outbox {
     heard_ms: AtomicU64,
 }
 
-/// The reading end.
-pub(crate) struct Queue(mpsc::Receiver<Out>);
+/// The reading end. When it is dropped, what waits is dropped, and nothing is taken any more.
+pub(crate) struct Queue(Arc<Waiting>);
 
 impl Queue {
-    pub(crate) async fn next(&mut self) -> Option<Out> {
-        self.0.recv().await
+    pub(crate) async fn next(&mut self) -> Out {
+        loop {
+            match self.0.pop() {
+                Some(out) => return out,
+                None => self.0.came.notified().await,
+            }
+        }
     }
 
     pub(crate) fn try_next(&mut self) -> Option<Out> {
-        self.0.try_recv().ok()
+        self.0.pop()
+    }
+}
+
+impl std::ops::Drop for Queue {
+    fn drop(&mut self) {
+        // Not under the lock: weights are given back to those who wait for room.
+        let rest = self.0.lock().take();
+        drop(rest);
     }
 }
 
 impl Outbox {
     pub(crate) fn new(now: Duration) -> (Self, Queue) {
-        let (tx, rx) = mpsc::channel(FRAMES_MAX);
+        let waiting = Arc::new(Waiting {
+            out: Mutex::new(Some(VecDeque::new())),
+            came: Notify::new(),
+        });
         let outbox = Self {
-            tx,
+            waiting: Arc::clone(&waiting),
             events: Arc::default(),
             replies: Arc::new(Semaphore::new(BYTES_MAX)),
             cut: CancellationToken::new(),
             farewell: Mutex::default(),
             heard_ms: AtomicU64::new(millis(now)),
         };
-        (outbox, Queue(rx))
+        (outbox, Queue(waiting))
     }
 
     /// Queues an event, or cuts the client. Never waits.
@@ -103,7 +160,7 @@ impl Outbox {
         let waiting = self.events.fetch_add(n, Ordering::AcqRel);
         let weight = Weight::Events(Arc::clone(&self.events), n);
         let fits = waiting == 0 || waiting + n <= BYTES_MAX;
-        let queued = fits && self.tx.try_send(Out::Event(text, weight)).is_ok();
+        let queued = fits && self.waiting.push(Out::Event(text, weight), FRAMES_MAX);
         if !queued && drop_it == Drop::Never {
             self.cut(Farewell::new(1008, "slow consumer"));
         }
@@ -111,7 +168,7 @@ impl Outbox {
 
     /// Queues an answer, as soon as there is room.
     pub(crate) async fn reply(&self, text: String) {
-        let n = text.len().min(BYTES_MAX);
+        let n = text.len().clamp(REPLY_BYTES_MIN, BYTES_MAX);
         let room = async {
             let permit = self
                 .replies
@@ -120,8 +177,8 @@ impl Outbox {
                 .ok()?;
             permit.forget();
             let weight = Weight::Replies(Arc::clone(&self.replies), n);
-            // An error means that the connection is over.
-            self.tx.send(Out::Reply(text, weight)).await.ok()
+            // Their bytes bound them. If nobody reads any more, the connection is over.
+            Some(self.waiting.push(Out::Reply(text, weight), usize::MAX))
         };
         let _cut_or_over = self.cut.run_until_cancelled(room).await;
     }
@@ -129,7 +186,7 @@ impl Outbox {
     /// Asks whether the client is there.
     pub(crate) fn ping(&self) {
         // A full queue answers the question in its own way.
-        drop(self.tx.try_send(Out::Ping));
+        self.waiting.push(Out::Ping, FRAMES_MAX);
     }
 
     /// Ends the connection.
@@ -200,6 +257,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn small_answers_are_bounded_by_their_number() {
+        // covers: R25
+        let (outbox, queue) = Outbox::new(Duration::ZERO);
+        let outbox = Arc::new(outbox);
+        let say = |outbox: Arc<Outbox>| async move { outbox.reply("x".to_owned()).await };
+        for _ in 0..FRAMES_MAX {
+            say(Arc::clone(&outbox)).await;
+        }
+        let next = tokio::spawn(say(Arc::clone(&outbox)));
+        tokio::task::yield_now().await;
+        assert!(!next.is_finished());
+        // Whoever waits to answer a client that is gone waits no longer.
+        drop(queue);
+        next.await.unwrap();
+        say(outbox).await;
+    }
+
+    #[tokio::test]
+    async fn a_line_that_was_long_and_is_empty_keeps_no_room() {
+        let (outbox, mut queue) = Outbox::new(Duration::ZERO);
+        for _ in 0..100 {
+            outbox.event("x".into(), Drop::Never);
+        }
+        while queue.try_next().is_some() {}
+        let room = outbox.waiting.lock().as_ref().map(VecDeque::capacity);
+        assert!(room.is_some_and(|room| room <= KEPT_PLACES), "{room:?}");
+    }
+
+    #[tokio::test]
     async fn an_answer_waits_for_room_instead_of_cutting() {
         let (outbox, mut queue) = Outbox::new(Duration::ZERO);
         let outbox = Arc::new(outbox);
@@ -212,6 +298,6 @@ mod tests {
         assert!(!second.is_finished());
         drop(queue.next().await);
         assert!(second.await.is_ok() && !outbox.is_cut());
-        assert!(queue.next().await.is_some());
+        assert!(matches!(queue.next().await, Out::Reply(text, _) if text == "y"));
     }
 }
