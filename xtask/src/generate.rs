@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{manual, models, tree};
 
@@ -66,7 +66,7 @@ fn drawn(config: &Value) -> Result<Vec<(&'static str, String)>> {
         ("schema/protocol.json", pretty(&protocol)),
         (
             "schema/openrpc.json",
-            pretty(&adjutant_protocol::schema::openrpc(version)),
+            by_line(&adjutant_protocol::schema::openrpc(version)),
         ),
         (
             "docs/reference/methods.md",
@@ -83,6 +83,38 @@ fn pretty(value: &Value) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("a JSON value has string keys only");
     text.push('\n');
     text
+}
+
+/// A line for each method and each schema: short enough to go into the program, and a change still shows where it is.
+fn by_line(value: &Value) -> String {
+    let mut text = String::new();
+    lines(value, 3, &mut text);
+    text.push('\n');
+    text
+}
+
+fn lines(value: &Value, depth: u32, text: &mut String) {
+    let (open, close, members): (_, _, Vec<(String, &Value)>) = match value {
+        Value::Object(members) if depth > 0 && !members.is_empty() => {
+            let named = |(name, member): (&String, _)| (format!("{}:", json!(name)), member);
+            ('{', '}', members.iter().map(named).collect())
+        }
+        Value::Array(items) if depth > 0 && !items.is_empty() => {
+            let plain = items.iter().map(|item| (String::new(), item));
+            ('[', ']', plain.collect())
+        }
+        _ => return text.push_str(&value.to_string()),
+    };
+    text.push(open);
+    for (n, (name, member)) in members.into_iter().enumerate() {
+        text.push_str(if n == 0 { "\n" } else { ",\n" });
+        text.push_str(&name);
+        // Methods and schemas are as deep as lines go.
+        let deeper = if value.is_array() { 0 } else { depth - 1 };
+        lines(member, deeper, text);
+    }
+    text.push('\n');
+    text.push(close);
 }
 
 #[cfg(test)]

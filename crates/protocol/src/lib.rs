@@ -13,6 +13,7 @@ pub mod frames;
 pub mod gate;
 pub mod method;
 pub mod methods;
+#[cfg(feature = "schema")]
 pub mod schema;
 
 pub use access::{Caller, Role, Scope, Scopes, Surface};

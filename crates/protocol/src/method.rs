@@ -2,7 +2,9 @@
 
 use std::future::Future;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
+#[cfg(feature = "schema")]
+use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -102,8 +104,10 @@ pub struct MethodSpec {
     /// How often it is answered.
     pub reply: Reply,
     /// Schema of the parameters.
+    #[cfg(feature = "schema")]
     pub params: fn(&mut SchemaGenerator) -> Schema,
     /// Schema of the result.
+    #[cfg(feature = "schema")]
     pub result: fn(&mut SchemaGenerator) -> Schema,
 }
 
@@ -168,7 +172,9 @@ macro_rules! methods {
                 kind: $crate::method::Kind::$kind,
                 order: $order,
                 reply: $crate::method::Reply::$reply,
+                #[cfg(feature = "schema")]
                 params: |generator| generator.subschema_for::<$params>(),
+                #[cfg(feature = "schema")]
                 result: |generator| generator.subschema_for::<$result>(),
             },
         )* ];

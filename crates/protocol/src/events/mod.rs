@@ -3,7 +3,9 @@
 //! A row gives the marker type that [`EventType`] speaks through, the name in `hello-ok`, the payload's schema, who may
 //! hear the event and whether a slow client may miss it. A name that has no row cannot be sent.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
+#[cfg(feature = "schema")]
+use schemars::{Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -89,6 +91,7 @@ pub struct EventSpec {
     /// Whether it may be left out.
     pub loss: Loss,
     /// Schema of the payload.
+    #[cfg(feature = "schema")]
     pub payload: fn(&mut SchemaGenerator) -> Schema,
 }
 
@@ -125,6 +128,7 @@ macro_rules! events {
                     docs: &[ $( $doc ),* ],
                     audience: $audience,
                     loss: $crate::events::Loss::$loss,
+                    #[cfg(feature = "schema")]
                     payload: |generator| generator.subschema_for::<$payload>(),
                 };
                 type Payload = $payload;
