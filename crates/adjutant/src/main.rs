@@ -1,5 +1,6 @@
 //! The `adjutant` binary: reads the configuration, builds the parts, hands them to each other. Decides nothing.
 
+mod backup;
 mod config;
 mod daemon;
 mod demo;

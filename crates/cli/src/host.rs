@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::host_backup::Backups;
 use crate::host_node::NodeControl;
 
 /// Who builds the walls around a command.
@@ -27,7 +28,7 @@ pub enum SandboxDriver {
 
 /// What the program around the terminal can do.
 #[async_trait]
-pub trait Host: NodeControl + Send + Sync {
+pub trait Host: NodeControl + Backups + Send + Sync {
     /// Takes over the flags that concern the host. Called once, before anything else.
     ///
     /// # Errors

@@ -20,6 +20,7 @@ mod cx;
 mod failure;
 mod follow;
 mod host;
+mod host_backup;
 mod host_node;
 mod lines;
 mod platform;
@@ -36,6 +37,7 @@ pub use host::{
     SandboxDriver, ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants,
     WorkerOptions, Workers,
 };
+pub use host_backup::{BackupDone, BackupOptions, Backups, RestoreDone};
 pub use host_node::{NodeControl, NodeOptions, NodeState};
 pub use reference::reference_markdown;
 

@@ -88,6 +88,27 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+/// Writes the database of `dir` to `into`, as of one moment, also while another process uses it. `into` must not exist.
+///
+/// # Errors
+/// [`OpenError`]: the database cannot be read, or the file not be made.
+pub fn snapshot(dir: &Path, into: &Path) -> Result<(), OpenError> {
+    let path = dir.join(FILE_NAME);
+    let wrong = |error: rusqlite::Error| open_error(&path, &error);
+    let db = connect(&path).map_err(wrong)?;
+    // Made first, so that only its owner can ever read it; the statement fills an empty file.
+    drop(open_private(into).map_err(|source| OpenError::Io {
+        path: into.to_owned(),
+        source,
+    })?);
+    let name = into.to_str().ok_or_else(|| OpenError::Io {
+        path: into.to_owned(),
+        source: std::io::Error::other("the name is not UTF-8"),
+    })?;
+    db.execute("vacuum into ?", [name]).map_err(wrong)?;
+    Ok(())
+}
+
 /// Moves a damaged database aside, so that the next start begins empty. Only at the owner's explicit wish; nothing is
 /// deleted (R21). Returns where the file is now.
 ///

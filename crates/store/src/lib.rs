@@ -23,7 +23,7 @@ mod writer;
 pub use bus::LocalBus;
 pub use config::{Config, ConfigError};
 pub use error::OpenError;
-pub use file::{FILE_NAME, quarantine};
+pub use file::{FILE_NAME, quarantine, snapshot};
 pub use lock::{Lock, LockError};
 pub use sqlite::Sqlite;
 

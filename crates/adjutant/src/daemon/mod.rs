@@ -19,7 +19,7 @@ use adjutant_client::{Client, ClientError, Credential};
 
 use crate::platform::{self, Ending};
 
-pub(crate) use pid::PidFile;
+pub(crate) use pid::{FILE_NAME as PID_FILE, PidFile};
 pub(crate) use service::{Entry, Service, install, is_installed, uninstall};
 pub(crate) use tail::logs;
 

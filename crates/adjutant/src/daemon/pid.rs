@@ -12,7 +12,7 @@ use adjutant_domain::time::Timestamp;
 use crate::platform::with_mode;
 
 /// Name of the file within the state directory.
-const FILE_NAME: &str = "gateway.pid";
+pub(crate) const FILE_NAME: &str = "gateway.pid";
 
 /// The file beside the lock. It is a courtesy: the lock is the truth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

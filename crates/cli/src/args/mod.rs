@@ -8,6 +8,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 use adjutant_domain::time::Span;
 
 mod agents;
+mod backup;
 mod devices;
 mod gateway;
 mod node;
@@ -16,6 +17,7 @@ mod settings;
 mod talk;
 
 pub(crate) use agents::*;
+pub(crate) use backup::*;
 pub(crate) use devices::*;
 pub(crate) use gateway::*;
 pub(crate) use node::*;
@@ -238,6 +240,8 @@ pub(crate) enum Command {
   adjutant verify
   adjutant verify --json")]
     Verify,
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     /// Sandbox: where commands and code run.
     #[command(
         subcommand,

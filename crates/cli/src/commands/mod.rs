@@ -10,6 +10,7 @@ use crate::host::Progress;
 mod about;
 mod agent;
 mod approvals;
+mod backup;
 mod budget;
 mod config;
 mod devices;
@@ -54,6 +55,8 @@ pub(crate) async fn dispatch(cx: &Cx<'_>, command: Option<Command>) -> Result<Ex
         Some(Command::Config(command)) => config::config(cx, command).await,
         Some(Command::Doctor(args)) => health::doctor(cx, &args).await,
         Some(Command::Verify) => health::verify(cx).await,
+        Some(Command::Backup(args)) => backup::backup(cx, args).await,
+        Some(Command::Restore(args)) => backup::restore(cx, args).await,
         Some(Command::Sandbox(command)) => health::sandbox(cx, &command).await,
         Some(Command::Logs(args)) => gateway::logs(cx, &args).await,
         Some(Command::Completions(args)) => about::completions(cx, &args),

@@ -18,4 +18,4 @@ pub(crate) use paint::Paint;
 pub(crate) use safe::{one_line, safe};
 pub(crate) use stream::MarkdownStream;
 pub(crate) use table::{Table, facts};
-pub(crate) use values::{ago, duration, in_time, money, tokens, when, words};
+pub(crate) use values::{ago, duration, in_time, money, size, tokens, when, words};

@@ -102,6 +102,22 @@ pub(crate) fn when(at: Timestamp) -> String {
     format!("{} UTC", text.replace('T', " "))
 }
 
+/// A size as people read it: `1.2 MB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let mut left = bytes;
+    let mut before = 0;
+    for unit in ["bytes", "KB", "MB", "GB"] {
+        if left < 1_000 {
+            return match unit {
+                "bytes" => format!("{left} {unit}"),
+                _ => format!("{left}.{} {unit}", before / 100),
+            };
+        }
+        (before, left) = (left % 1_000, left / 1_000);
+    }
+    format!("{left}.{} TB", before / 100)
+}
+
 /// `1 thread`, `2 threads`.
 pub(crate) fn words(n: u64, one: &str, many: &str) -> String {
     if n == 1 {
@@ -114,6 +130,22 @@ pub(crate) fn words(n: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_by_people() {
+        let shown = [0, 999, 1_000, 1_234_567, 5_000_000_000, 2_500_000_000_000].map(size);
+        assert_eq!(
+            shown,
+            [
+                "0 bytes",
+                "999 bytes",
+                "1.0 KB",
+                "1.2 MB",
+                "5.0 GB",
+                "2.5 TB"
+            ]
+        );
+    }
 
     #[test]
     fn lengths_of_time_have_two_units_at_most() {

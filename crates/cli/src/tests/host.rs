@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use adjutant_client::{Credential, Endpoint};
+use adjutant_domain::time::Timestamp;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::host::*;
+use crate::host_backup::{BackupDone, BackupOptions, Backups, RestoreDone};
 use crate::host_node::{NodeControl, NodeOptions, NodeState};
 
 /// A host that answers from memory.
@@ -93,6 +95,33 @@ impl NodeControl for FakeHost {
     async fn node_uninstall(&self, how: Removing) -> Result<ServiceState, Failure> {
         self.note(format!("node uninstall {how:?}"));
         self.gateway_uninstall(how).await
+    }
+}
+
+#[async_trait]
+impl Backups for FakeHost {
+    async fn backup(&self, options: BackupOptions) -> Result<BackupDone, Failure> {
+        self.note(format!("{options:?}"));
+        Ok(BackupDone {
+            file: options.file.unwrap_or_else(|| "/here/adjutant.tar".into()),
+            files: 3,
+            bytes: 1_234_567,
+        })
+    }
+
+    fn in_the_way(&self) -> Result<Option<PathBuf>, Failure> {
+        Ok(Some("/state".into()))
+    }
+
+    async fn restore(&self, file: PathBuf) -> Result<RestoreDone, Failure> {
+        self.note(format!("restore {}", file.display()));
+        Ok(RestoreDone {
+            home: "/state".into(),
+            files: 3,
+            made_at: Timestamp::from_millis(1_700_000_000_000),
+            made_by: "0.1.0".to_owned(),
+            aside: Some("/state.before".into()),
+        })
     }
 }
 

@@ -1,0 +1,52 @@
+//! `adjutant backup`, `adjutant restore`: one file with everything, and the way back.
+
+use crate::args::{BackupArgs, RestoreArgs};
+use crate::confirm::{self, Go};
+use crate::cx::Cx;
+use crate::failure::{Exit, Failure};
+use crate::host_backup::BackupOptions;
+use crate::render::{size, words};
+
+pub(super) async fn backup(cx: &Cx<'_>, args: BackupArgs) -> Result<Exit, Failure> {
+    let options = BackupOptions {
+        file: args.file,
+        without_workspaces: args.without_workspaces,
+    };
+    let done = cx.host.backup(options).await?;
+    cx.terminal.show(&done, || {
+        format!(
+            "wrote {} ({}, {})\nIt holds your conversations and the gateway's token: keep it as safe as the machine itself.",
+            done.file.display(),
+            words(done.files, "file", "files"),
+            size(done.bytes),
+        )
+    })?;
+    Ok(Exit::Done)
+}
+
+pub(super) async fn restore(cx: &Cx<'_>, args: RestoreArgs) -> Result<Exit, Failure> {
+    if let Some(home) = cx.host.in_the_way()? {
+        let what = [format!(
+            "everything in {} from its place; it is moved aside, not deleted",
+            home.display()
+        )];
+        if confirm::removal(cx, args.removal, "restore", &what).await? == Go::NoFurther {
+            return Ok(Exit::Done);
+        }
+    }
+    let done = cx.host.restore(args.file).await?;
+    cx.terminal.show(&done, || {
+        let mut lines = vec![format!(
+            "restored {} to {}, as of {}",
+            words(done.files, "file", "files"),
+            done.home.display(),
+            done.made_at,
+        )];
+        if let Some(aside) = &done.aside {
+            lines.push(format!("what was there before is in {}", aside.display()));
+        }
+        lines.push("`adjutant gateway start` goes on from there".to_owned());
+        lines.join("\n")
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,69 @@
+//! What the terminal needs from the program around it to keep copies of everything.
+
+use std::path::PathBuf;
+
+use adjutant_domain::time::Timestamp;
+use async_trait::async_trait;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Copies of the state directory.
+#[async_trait]
+pub trait Backups: Send + Sync {
+    /// Writes everything of the state directory to one file, also while a gateway runs.
+    ///
+    /// # Errors
+    /// [`Exit::NotFound`](crate::Exit::NotFound) when there is nothing yet, `Conflict` when the file exists.
+    async fn backup(&self, options: BackupOptions) -> Result<BackupDone, Failure>;
+
+    /// What a restore would put aside: the state directory, if there is one.
+    ///
+    /// # Errors
+    /// When there is no place for a state directory.
+    fn in_the_way(&self) -> Result<Option<PathBuf>, Failure>;
+
+    /// Puts what is in a backup in the place of the state directory, which is moved aside.
+    ///
+    /// # Errors
+    /// [`Exit::Conflict`](crate::Exit::Conflict) while a gateway runs; when the file is no backup, or not whole.
+    async fn restore(&self, file: PathBuf) -> Result<RestoreDone, Failure>;
+}
+
+/// What to back up, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackupOptions {
+    /// The file to write. None: a name with the date, in the current folder.
+    pub file: Option<PathBuf>,
+    /// Whether the folders in which agents work stay behind.
+    pub without_workspaces: bool,
+}
+
+/// A backup that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BackupDone {
+    /// The file.
+    pub file: PathBuf,
+    /// Files in it.
+    pub files: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A backup that was put in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreDone {
+    /// The state directory.
+    pub home: PathBuf,
+    /// Files that came back.
+    pub files: u64,
+    /// When the backup was made.
+    pub made_at: Timestamp,
+    /// The version that made it.
+    pub made_by: String,
+    /// Where the state directory of before is now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aside: Option<PathBuf>,
+}
