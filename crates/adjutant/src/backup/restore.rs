@@ -124,7 +124,7 @@ fn unpack(file: &Path, into: &Path) -> Result<(Manifest, u64), BackupError> {
         let mut out = private_file(&path)?;
         io::copy(&mut entry, &mut out).map_err(|error| foreign(error.to_string()))?;
         let mode = entry.header().mode().unwrap_or(0o600);
-        platform::set_file_mode(&out, mode & 0o755 | 0o600).map_err(io_error(&path))?;
+        platform::set_file_mode(&out, mode & 0o700 | 0o600).map_err(io_error(&path))?;
         out.sync_all().map_err(io_error(&path))?;
         files += 1;
     }
