@@ -16,6 +16,7 @@ use adjutant_ports::{Bus, Clock, ConfigDoor, Files, Models, Store};
 use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 
+use crate::canvas::{Canvases, OpenCanvas};
 use crate::config::Config;
 use crate::edge::{Pages, Signatures, Throttle};
 use crate::hub::Hub;
@@ -57,6 +58,8 @@ pub struct Deps {
     pub workspaces: PathBuf,
     /// The folder of a browser Control UI, where one is to be served.
     pub control_ui: Option<Arc<dyn Files>>,
+    /// Opens the folder of a session's canvas; none when canvases are switched off.
+    pub canvases: Option<Arc<OpenCanvas>>,
     /// Where this gateway logs to; none when it logs to a terminal.
     pub log_file: Option<PathBuf>,
     /// Version of this program.
@@ -77,6 +80,7 @@ pub(crate) struct Core {
     pub(crate) pages: Option<Arc<Pages>>,
     pub(crate) signatures: Signatures,
     pub(crate) nodes: Nodes,
+    pub(crate) canvases: Canvases,
     revocations: AtomicU64,
     port: u16,
     pub(crate) connections: Arc<AtomicU64>,
@@ -103,6 +107,7 @@ impl Core {
                 .map(|files| Arc::new(Pages::new(files, deps.default_agent.as_str()))),
             signatures: Signatures::default(),
             nodes: Nodes::default(),
+            canvases: Canvases::new(deps.canvases.clone()),
             revocations: AtomicU64::new(0),
             port,
             connections: Arc::default(),

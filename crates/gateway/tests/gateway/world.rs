@@ -23,7 +23,7 @@ use adjutant_domain::message::Part;
 use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::{AskedBudget, Entry, Limits, ModelFault, Outcome, StopReason};
 use adjutant_domain::time::Timestamp;
-use adjutant_gateway::{Config, Deps, Gateway, Listeners};
+use adjutant_gateway::{CanvasDoor, Config, Deps, Gateway, Listeners, OpenCanvas};
 use adjutant_ports::bus::{Bus, Pulse, PulseKind};
 use adjutant_ports::clock::{Clock, Entropy};
 use adjutant_ports::config::{ConfigChange, ConfigDoor, ConfigFault, Explained};
@@ -163,6 +163,20 @@ impl ConfigDoor for OneSetting {
     }
 }
 
+/// Folders of canvases beneath `dir`.
+fn canvases(dir: &std::path::Path) -> Arc<OpenCanvas> {
+    let root = dir.join("canvas");
+    Arc::new(move |session| {
+        let workspace = root.join(session.to_string());
+        std::fs::create_dir_all(&workspace).unwrap();
+        adjutant_sandbox::paths::open(&FileScope {
+            workspace,
+            allowed_dirs: Vec::new(),
+            denied: Vec::new(),
+        })
+    })
+}
+
 /// A running gateway. Stops when dropped.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
@@ -170,6 +184,7 @@ pub(crate) struct World {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) stop: CancellationToken,
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) canvas: Arc<CanvasDoor>,
     entropy: Arc<Dice>,
     clock: Arc<SystemClock>,
     pub(crate) served: Option<tokio::task::JoinHandle<Result<(), adjutant_gateway::GatewayError>>>,
@@ -233,19 +248,23 @@ impl World {
                 };
                 adjutant_sandbox::paths::open(&scope).unwrap()
             }),
+            canvases: config.canvas.enabled.then(|| canvases(dir.path())),
             log_file: None,
             version: "0.0.0-test".to_owned(),
         };
         let listeners = Listeners::bind(&config, dir.path()).await.unwrap();
         let address = listeners.address();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(Gateway::new(deps, config).serve(listeners, stop.clone()));
+        let canvas = Arc::new(CanvasDoor::default());
+        let gateway = Gateway::new(deps, config).with_canvas(Arc::clone(&canvas));
+        let served = tokio::spawn(gateway.serve(listeners, stop.clone()));
         Self {
             address,
             store,
             bus,
             stop,
             dir,
+            canvas,
             entropy,
             clock,
             served: Some(served),
