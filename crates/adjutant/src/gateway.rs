@@ -9,13 +9,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use adjutant_cli::{Exit, Failure};
-use adjutant_gateway::{Deps, Gateway, Listeners, OpenCanvas};
-use adjutant_ports::files::{FileError, FileScope, Files};
+use adjutant_gateway::{CanvasFolders, Deps, Gateway, Listeners};
+use adjutant_ports::files::{FileScope, Files};
 use adjutant_ports::store::RunIndex as _;
 use adjutant_ports::{Bus, Clock, ConfigDoor, Entropy, Models, Store};
 use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 
+use crate::canvas::CanvasDir;
 use crate::config::Settings;
 use crate::daemon::PidFile;
 use crate::failures;
@@ -180,34 +181,16 @@ fn gateway_deps(
         limits: Arc::new(move |agent| limits_for(&live.current().tree.budget.caps(), agent)),
         workspaces: parts.home.join("workspaces"),
         control_ui: control_ui(parts)?,
-        canvases: canvases(parts),
+        canvases: parts
+            .config
+            .gateway
+            .canvas
+            .enabled
+            .then(|| Arc::new(CanvasDir::beneath(&parts.home)) as Arc<dyn CanvasFolders>),
         log_file: crate::daemon::is_daemon()
             .then(|| crate::host::log_file(&parts.home, parts.config.logging.path.as_deref())),
         version: crate::VERSION.to_owned(),
     })
-}
-
-/// The folders of canvases, one a session, beneath the state directory.
-fn canvases(parts: &Parts) -> Option<Arc<OpenCanvas>> {
-    if !parts.config.gateway.canvas.enabled {
-        return None;
-    }
-    let root = parts.home.join("canvas");
-    Some(Arc::new(move |session| {
-        let workspace = root.join(session.to_string());
-        crate::platform::folders(0o700)
-            .recursive(true)
-            .create(&workspace)
-            .map_err(|source| FileError::Io {
-                path: workspace.display().to_string(),
-                source,
-            })?;
-        adjutant_sandbox::paths::open(&FileScope {
-            workspace,
-            allowed_dirs: Vec::new(),
-            denied: Vec::new(),
-        })
-    }))
 }
 
 /// The folder of the Control UI, opened once: what is in it is reached from there only.

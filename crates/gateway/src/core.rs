@@ -16,7 +16,7 @@ use adjutant_ports::{Bus, Clock, ConfigDoor, Files, Models, Store};
 use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 
-use crate::canvas::{Canvases, OpenCanvas};
+use crate::canvas::{CanvasFolders, Canvases};
 use crate::config::Config;
 use crate::edge::{Pages, Signatures, Throttle};
 use crate::hub::Hub;
@@ -58,8 +58,8 @@ pub struct Deps {
     pub workspaces: PathBuf,
     /// The folder of a browser Control UI, where one is to be served.
     pub control_ui: Option<Arc<dyn Files>>,
-    /// Opens the folder of a session's canvas; none when canvases are switched off.
-    pub canvases: Option<Arc<OpenCanvas>>,
+    /// Where canvases are kept; none when canvases are switched off.
+    pub canvases: Option<Arc<dyn CanvasFolders>>,
     /// Where this gateway logs to; none when it logs to a terminal.
     pub log_file: Option<PathBuf>,
     /// Version of this program.

@@ -24,7 +24,7 @@ mod socket;
 mod waits;
 mod wire;
 
-pub use canvas::{CanvasDoor, OpenCanvas};
+pub use canvas::{CanvasDoor, CanvasFolders};
 pub use config::{Config, Finding, NodesConfig, PairingConfig, RateConfig};
 pub use core::{Deps, LimitsOf};
 pub use edge::{ListenError, Listeners, SOCKET_FILE};

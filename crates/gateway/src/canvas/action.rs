@@ -13,6 +13,7 @@ use adjutant_domain::label::{Label, Origin, Trust};
 use adjutant_domain::run::Work;
 use adjutant_protocol::Fault;
 
+use super::a2ui::WITHHELD;
 use super::live::Pressed;
 use super::{Room, Ticket};
 use crate::core::Core;
@@ -58,8 +59,8 @@ pub(super) async fn take(
     if !plain(&pressed.name) || !plain(&pressed.id) {
         return Err(Refused::Name);
     }
-    let context = json!(pressed.context.clone().unwrap_or_default());
-    if CONTEXT_BYTES_MAX < context.to_string().len() {
+    let mut context = pressed.context.clone().unwrap_or_default();
+    if CONTEXT_BYTES_MAX < json!(context).to_string().len() {
         return Err(Refused::Context);
     }
     if !room.may_act(core.deps.clock.monotonic()) {
@@ -69,8 +70,13 @@ pub(super) async fn take(
     let (what, label) = match &pressed.surface_id {
         Some(surface) => {
             let component = component.unwrap_or_default();
-            if !room.offers(surface, component, name) {
+            let Some(withheld) = room.withheld(surface, component, name) else {
                 return Err(Refused::NotOffered);
+            };
+            for key in withheld {
+                if let Some(value) = context.get_mut(&key) {
+                    *value = json!(WITHHELD);
+                }
             }
             // Drawn by our renderer from what the agent said: data, but not a stranger's.
             let label = Label {

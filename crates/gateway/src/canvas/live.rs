@@ -178,6 +178,7 @@ async fn look(
     loop {
         tokio::select! {
             () = core.stop.cancelled() => return Some((1012, "service restart")),
+            () = room.gone.cancelled() => return Some((ENDED, "the session is gone")),
             () = connection.evicted.cancelled() => return Some((1008, "evicted")),
             told = news.recv() => match told {
                 Ok(told) => say(ws, &told).await.ok()?,

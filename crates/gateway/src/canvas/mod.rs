@@ -35,8 +35,20 @@ pub(crate) use room::Room;
 pub(crate) use serve::serve;
 pub(crate) use ticket::{TICKET_LIFE, Ticket};
 
-/// Opens the folder of one session's canvas; makes it when there is none.
-pub type OpenCanvas = dyn Fn(SessionId) -> Result<Arc<dyn Files>, FileError> + Send + Sync;
+/// Where canvases are kept, a folder each.
+pub trait CanvasFolders: Send + Sync {
+    /// Opens the folder of a session's canvas; makes it when there is none. Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn open(&self, session: SessionId) -> Result<Arc<dyn Files>, FileError>;
+
+    /// Removes the folder of a session's canvas, if there is one. Blocks.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    fn remove(&self, session: SessionId) -> Result<(), FileError>;
+}
 
 /// Canvases that are kept open without a view.
 const ROOMS_MAX: usize = 64;
@@ -45,16 +57,16 @@ const READS_MAX: usize = 4;
 
 /// All canvases of a gateway.
 pub(crate) struct Canvases {
-    open: Option<Arc<OpenCanvas>>,
+    folders: Option<Arc<dyn CanvasFolders>>,
     pub(crate) tickets: ticket::Tickets,
     rooms: Mutex<BTreeMap<SessionId, Arc<Room>>>,
     reads: Arc<Semaphore>,
 }
 
 impl Canvases {
-    pub(crate) fn new(open: Option<Arc<OpenCanvas>>) -> Self {
+    pub(crate) fn new(folders: Option<Arc<dyn CanvasFolders>>) -> Self {
         Self {
-            open,
+            folders,
             tickets: ticket::Tickets::default(),
             rooms: Mutex::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),
@@ -64,6 +76,11 @@ impl Canvases {
     fn room(&self, session: SessionId) -> Option<Arc<Room>> {
         let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.get(&session).cloned()
+    }
+
+    fn drop_room(&self, session: SessionId) -> Option<Arc<Room>> {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.remove(&session)
     }
 
     /// Keeps a room; whoever was first is kept. Rooms that nobody looks at make place.
@@ -96,12 +113,15 @@ impl Core {
         if let Some(room) = self.canvases.room(session) {
             return Ok(room);
         }
-        let Some(open) = self.canvases.open.clone() else {
+        let Some(folders) = self.canvases.folders.clone() else {
             let message = "this gateway has no canvas";
             return Err(Fault::new(Code::Unavailable, message)
                 .with_hint("set `gateway.canvas.enabled = true` and start it again"));
         };
-        let opened = blocking(move || open(session).map(|files| Room::open(session, key, files)));
+        let opened = blocking(move || {
+            let files = folders.open(session)?;
+            Ok::<_, FileError>(Room::open(session, key, files))
+        });
         match opened.await? {
             Ok(room) => Ok(self.canvases.keep(room)),
             Err(error) => {
@@ -111,6 +131,21 @@ impl Core {
                     "the folder of the canvas cannot be opened",
                 ))
             }
+        }
+    }
+
+    /// Ends a canvas with its session: views, surfaces, files.
+    pub(crate) async fn end_canvas(&self, session: SessionId) {
+        let Some(folders) = self.canvases.folders.clone() else {
+            return;
+        };
+        if let Some(room) = self.canvases.drop_room(session) {
+            room.gone.cancel();
+        }
+        match blocking(move || folders.remove(session)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%session, %error, "the folder of a canvas stays"),
+            Err(_broken) => tracing::warn!(%session, "the folder of a canvas stays"),
         }
     }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 use adjutant_domain::id::{SessionId, SessionKey};
 use adjutant_ports::canvas::{
@@ -79,6 +80,8 @@ pub(crate) struct Room {
     views: AtomicUsize,
     state: Mutex<State>,
     surfaces: Mutex<Surfaces>,
+    /// Cancelled when the session is deleted: views end.
+    pub(crate) gone: CancellationToken,
 }
 
 struct State {
@@ -118,6 +121,7 @@ impl Room {
                 actions: (ACTIONS_PER_SECOND, Duration::ZERO),
             }),
             surfaces: Mutex::new(kept),
+            gone: CancellationToken::new(),
         }
     }
 
@@ -230,6 +234,7 @@ impl Room {
     pub(crate) fn list(&self) -> Result<Vec<CanvasFile>, RoomError> {
         let limits = WalkLimits {
             entries_max: CANVAS_FILES_MAX * 2,
+            skip_dirs: Vec::new(),
             ..WalkLimits::default()
         };
         let walked = match self.files.walk(FILES, &limits) {
@@ -318,9 +323,14 @@ impl Room {
         all
     }
 
-    /// Whether this component of this surface may send this action.
-    pub(crate) fn offers(&self, surface: &str, component: &str, action: &str) -> bool {
-        self.surfaces().offers(surface, component, action)
+    /// What is withheld of this action of this component. None: nothing on the surface sends it.
+    pub(crate) fn withheld(
+        &self,
+        surface: &str,
+        component: &str,
+        action: &str,
+    ) -> Option<Vec<String>> {
+        self.surfaces().withheld(surface, component, action)
     }
 
     fn keep(&self, surfaces: &Surfaces) {

@@ -406,6 +406,18 @@ async fn surfaces_are_told_to_views_that_are_open_and_to_those_that_come_later()
 }
 
 #[tokio::test]
+async fn a_canvas_ends_with_its_session() {
+    let (world, of, path) = shown().await;
+    let (mut view, _) = view(&world, &path).await;
+    let folder = world.dir.path().join("canvas").join(of.session.to_string());
+    assert!(folder.join("files/index.html").exists());
+    world.ok("sessions.delete", json!({ "key": "main" })).await;
+    let (code, _, _) = view.closed().await;
+    assert_eq!((code, folder.exists()), (4004, false));
+    assert_eq!(world.http("GET", &path, &[], b"").await.0, 404);
+}
+
+#[tokio::test]
 async fn without_canvases_there_are_none() {
     let world = World::with(|config| config.canvas.enabled = false).await;
     let answer = world.rpc("canvas.open", json!({})).await;

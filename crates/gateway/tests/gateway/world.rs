@@ -18,16 +18,16 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
 use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits, ApprovalPolicy, TrustLevel};
-use adjutant_domain::id::{AgentId, MessageId, OwnerId, ReservationId, WorkerId};
+use adjutant_domain::id::{AgentId, MessageId, OwnerId, ReservationId, SessionId, WorkerId};
 use adjutant_domain::message::Part;
 use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::{AskedBudget, Entry, Limits, ModelFault, Outcome, StopReason};
 use adjutant_domain::time::Timestamp;
-use adjutant_gateway::{CanvasDoor, Config, Deps, Gateway, Listeners, OpenCanvas};
+use adjutant_gateway::{CanvasDoor, CanvasFolders, Config, Deps, Gateway, Listeners};
 use adjutant_ports::bus::{Bus, Pulse, PulseKind};
 use adjutant_ports::clock::{Clock, Entropy};
 use adjutant_ports::config::{ConfigChange, ConfigDoor, ConfigFault, Explained};
-use adjutant_ports::files::FileScope;
+use adjutant_ports::files::{FileError, FileScope, Files};
 use adjutant_ports::provider::{
     ModelAsk, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route,
 };
@@ -163,18 +163,24 @@ impl ConfigDoor for OneSetting {
     }
 }
 
-/// Folders of canvases beneath `dir`.
-fn canvases(dir: &std::path::Path) -> Arc<OpenCanvas> {
-    let root = dir.join("canvas");
-    Arc::new(move |session| {
-        let workspace = root.join(session.to_string());
+/// Folders of canvases beneath this one.
+struct CanvasDir(std::path::PathBuf);
+
+impl CanvasFolders for CanvasDir {
+    fn open(&self, session: SessionId) -> Result<Arc<dyn Files>, FileError> {
+        let workspace = self.0.join(session.to_string());
         std::fs::create_dir_all(&workspace).unwrap();
         adjutant_sandbox::paths::open(&FileScope {
             workspace,
             allowed_dirs: Vec::new(),
             denied: Vec::new(),
         })
-    })
+    }
+
+    fn remove(&self, session: SessionId) -> Result<(), FileError> {
+        drop(std::fs::remove_dir_all(self.0.join(session.to_string())));
+        Ok(())
+    }
 }
 
 /// A running gateway. Stops when dropped.
@@ -248,7 +254,10 @@ impl World {
                 };
                 adjutant_sandbox::paths::open(&scope).unwrap()
             }),
-            canvases: config.canvas.enabled.then(|| canvases(dir.path())),
+            canvases: config
+                .canvas
+                .enabled
+                .then(|| Arc::new(CanvasDir(dir.path().join("canvas"))) as Arc<dyn CanvasFolders>),
             log_file: None,
             version: "0.0.0-test".to_owned(),
         };

@@ -7,6 +7,7 @@ mod catalog;
 mod check;
 mod data;
 mod place;
+mod press;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use adjutant_ports::canvas::RejectedMessage;
+
+pub(crate) use self::press::WITHHELD;
 
 use self::check::{Act, Message};
 use self::place::{At, Checked, Flaw};
@@ -212,19 +215,14 @@ impl Surfaces {
         news
     }
 
-    /// Whether this component says that it sends this action. A component that is made from a template has the id of the
-    /// template and more.
-    pub(crate) fn offers(&self, surface: &str, component: &str, action: &str) -> bool {
-        let Some(surface) = self.surfaces.get(surface) else {
-            return false;
-        };
-        surface.components.iter().any(|(id, said)| {
-            let said = said.pointer("/component/Button").unwrap_or(said);
-            let name = said
-                .pointer("/action/name")
-                .or_else(|| said.pointer("/action/event/name"));
-            component.starts_with(id.as_str()) && name.is_some_and(|name| name == action)
-        })
+    /// What is withheld of this action of this component. None: nothing on the surface sends it.
+    pub(crate) fn withheld(
+        &self,
+        surface: &str,
+        component: &str,
+        action: &str,
+    ) -> Option<Vec<String>> {
+        press::withheld(self.surfaces.get(surface)?, component, action)
     }
 
     fn take(&mut self, value: &Value, now: Duration) -> Checked<Version> {

@@ -233,10 +233,42 @@ fn bounds_hold_and_a_refusal_keeps_what_was() {
 fn only_what_a_component_says_may_be_sent() {
     let mut surfaces = Surfaces::default();
     push(&mut surfaces, &[create("n"), components("n", button())]);
-    assert!(surfaces.offers("n", "b", "go"));
+    assert_eq!(surfaces.withheld("n", "b", "go"), Some(vec![]));
     for (surface, component, action) in [("x", "b", "go"), ("n", "t", "go"), ("n", "b", "stop")] {
-        assert!(!surfaces.offers(surface, component, action));
+        assert_eq!(surfaces.withheld(surface, component, action), None);
     }
+}
+
+#[test]
+fn what_is_typed_into_a_hidden_field_is_withheld() {
+    let mut surfaces = Surfaces::default();
+    let new = json!([
+        { "id": "root", "component": "Column", "children": ["f", "b"] },
+        { "id": "f", "component": "TextField", "label": "Password", "value": { "path": "/login/password" }, "variant": "obscured" },
+        { "id": "b", "component": "Button", "child": "t", "action": { "event": { "name": "login", "context": {
+            "user": { "path": "/login/user" }, "secret": { "path": "/login/password" }, "all": { "path": "/login" },
+            "said": { "call": "formatString", "args": { "value": "it is ${/login/password}" } },
+            "relative": { "path": "password" }, "kind": "form" } } } },
+    ]);
+    let old = json!({ "surfaceUpdate": { "surfaceId": "o", "components": [
+        { "id": "f", "component": { "TextField": { "label": { "literalString": "Password" }, "text": { "path": "/password" },
+            "textFieldType": "obscured" } } },
+        { "id": "b", "component": { "Button": { "child": "t", "action": { "name": "login", "context": [
+            { "key": "user", "value": { "path": "/user" } }, { "key": "secret", "value": { "path": "/password" } } ] } } } },
+    ] } });
+    assert_eq!(
+        push(&mut surfaces, &[create("n"), components("n", new), old]),
+        []
+    );
+    let withheld = ["secret", "all", "said", "relative"].map(str::to_owned);
+    assert_eq!(
+        surfaces.withheld("n", "b", "login"),
+        Some(withheld.to_vec())
+    );
+    assert_eq!(
+        surfaces.withheld("o", "b", "login"),
+        Some(vec!["secret".to_owned()])
+    );
 }
 
 #[test]
