@@ -47,6 +47,8 @@ type Ws = WebSocketStream<TokioIo<Upgraded>>;
 struct Hello {
     page: String,
     stamp: String,
+    /// How many changes of surfaces there were; each that follows is one more.
+    rev: u64,
     surfaces: Vec<News>,
 }
 
@@ -164,10 +166,11 @@ async fn look(
     };
     let stamp = look_at(&room).await;
     // Subscribed and read under one lock: nothing falls between the two.
-    let (mut news, surfaces) = room.listen();
+    let (mut news, rev, surfaces) = room.listen();
     let hello = Hello {
         page: room.page(),
         stamp,
+        rev,
         surfaces,
     };
     say(ws, &hello).await.ok()?;

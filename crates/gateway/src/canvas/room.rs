@@ -136,9 +136,9 @@ impl Room {
     }
 
     /// News from now on, together with how things stand: nothing falls in between.
-    pub(crate) fn listen(&self) -> (broadcast::Receiver<News>, Vec<News>) {
+    pub(crate) fn listen(&self) -> (broadcast::Receiver<News>, u64, Vec<News>) {
         let surfaces = self.surfaces();
-        (self.news.subscribe(), surfaces.snapshot())
+        (self.news.subscribe(), surfaces.rev(), surfaces.snapshot())
     }
 
     pub(crate) fn page(&self) -> String {

@@ -8,7 +8,13 @@ const post = (message) => window.parent.postMessage({ adjutant: 1, ...message },
 const shown = new Map();
 
 const few = ["Text", "Row", "Column", "Button", "TextField"].map((name) => basicCatalog.components.get(name));
-const minimal = new Catalog(MINIMAL, few, [...basicCatalog.functions.values()]);
+// The one function that only the minimal catalogue has.
+const capitalize = {
+  ...basicCatalog.functions.get("formatString"),
+  name: "capitalize",
+  execute: ({ value }) => String(value ?? "").replace(/^./u, (first) => first.toUpperCase()),
+};
+const minimal = new Catalog(MINIMAL, few, [...basicCatalog.functions.values(), capitalize]);
 
 const processor = new MessageProcessor([basicCatalog, minimal], ({ name, surfaceId, sourceComponentId, context }) =>
   post({ type: "action", name, surfaceId, sourceComponentId, context }));

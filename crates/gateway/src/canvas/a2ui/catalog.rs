@@ -323,6 +323,7 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "and",
     "or",
     "not",
+    "capitalize",
 ];
 
 /// Catalogues the renderer draws.

@@ -181,6 +181,11 @@ impl Surfaces {
         }
     }
 
+    /// How many changes there were.
+    pub(crate) fn rev(&self) -> u64 {
+        self.rev
+    }
+
     /// The surfaces as they are, each as messages that build it. All carry the same number: what comes next is one more.
     pub(crate) fn snapshot(&self) -> Vec<News> {
         let all = self.surfaces.iter();

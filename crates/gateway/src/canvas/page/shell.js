@@ -17,6 +17,7 @@ let socket = null;
 let pause = PAUSE_MIN;
 let stamp = null;
 let shown = null;
+let rev = 0;
 let reloading = 0;
 
 function phase(name, words = "") {
@@ -92,6 +93,7 @@ function hear(news) {
       else if (shown === null) show(wanted || news.page);
       else if (stamp !== news.stamp) reload();
       stamp = news.stamp;
+      rev = news.rev;
       break;
     case "reload":
       stamp = news.stamp;
@@ -101,6 +103,9 @@ function hear(news) {
       if (board === "canvas") show(news.page);
       break;
     case "surface":
+      // One that is missing: the next connection begins with how things stand.
+      if (board === "a2ui" && news.rev !== rev + 1) return socket.close();
+      rev = news.rev;
       if (board === "a2ui") draw(news);
       break;
     case "outcome":
