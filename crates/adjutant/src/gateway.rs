@@ -9,13 +9,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use adjutant_cli::{Exit, Failure};
-use adjutant_gateway::{Deps, Gateway, Listeners};
+use adjutant_gateway::{CanvasFolders, Deps, Gateway, Listeners};
 use adjutant_ports::files::{FileScope, Files};
 use adjutant_ports::store::RunIndex as _;
 use adjutant_ports::{Bus, Clock, ConfigDoor, Entropy, Models, Store};
 use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 
+use crate::canvas::CanvasDir;
 use crate::config::Settings;
 use crate::daemon::PidFile;
 use crate::failures;
@@ -99,7 +100,8 @@ impl Running {
             gateway_deps(&parts, &settings, token)?,
             config.gateway.clone(),
         )
-        .with_nodes(Arc::clone(&parts.doors.nodes));
+        .with_nodes(Arc::clone(&parts.doors.nodes))
+        .with_canvas(Arc::clone(&parts.doors.canvas));
         let served = gateway.serve(listeners, stop.clone());
         tasks.spawn(async move {
             if let Err(error) = served.await {
@@ -181,6 +183,12 @@ fn gateway_deps(
         limits: Arc::new(move |agent| limits_for(&live.current().tree.budget.caps(), agent)),
         workspaces: parts.home.join("workspaces"),
         control_ui: control_ui(parts)?,
+        canvases: parts
+            .config
+            .gateway
+            .canvas
+            .enabled
+            .then(|| Arc::new(CanvasDir::beneath(&parts.home)) as Arc<dyn CanvasFolders>),
         log_file: crate::daemon::is_daemon()
             .then(|| crate::host::log_file(&parts.home, parts.config.logging.path.as_deref())),
         version: crate::VERSION.to_owned(),

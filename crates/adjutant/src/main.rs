@@ -1,6 +1,7 @@
 //! The `adjutant` binary: reads the configuration, builds the parts, hands them to each other. Decides nothing.
 
 mod backup;
+mod canvas;
 mod config;
 mod daemon;
 mod demo;

@@ -9,10 +9,10 @@ use adjutant_domain::money::Micros;
 use adjutant_domain::run::Limits;
 use adjutant_domain::time::Timestamp;
 use adjutant_engine::{Deps, Places, Toolbox, Worker};
-use adjutant_gateway::NodesDoor;
+use adjutant_gateway::{CanvasDoor, NodesDoor};
 use adjutant_ports::files::{FileError, FileScope, Files, FilesFor};
 use adjutant_ports::store::{AgentStore as _, StoreError};
-use adjutant_ports::{Bus, Clock, Entropy, Models, Nodes, Store};
+use adjutant_ports::{Bus, Canvas, Clock, Entropy, Models, Nodes, Store};
 use adjutant_providers::Registry;
 use adjutant_sandbox::EgressBroker;
 use adjutant_store::{LocalBus, OpenError, Sqlite};
@@ -53,6 +53,8 @@ pub(crate) struct Doors {
     pub(crate) bus: Arc<LocalBus>,
     /// To the devices of the gateway of this process.
     pub(crate) nodes: Arc<NodesDoor>,
+    /// To what agents show at the gateway of this process.
+    pub(crate) canvas: Arc<CanvasDoor>,
 }
 
 impl Doors {
@@ -62,6 +64,7 @@ impl Doors {
             entropy: Arc::new(OsEntropy),
             bus: Arc::new(LocalBus::new()),
             nodes: Arc::default(),
+            canvas: Arc::default(),
         }
     }
 }
@@ -116,6 +119,10 @@ impl Parts {
         if port.is_some() {
             let door = Arc::clone(&self.doors.nodes) as Arc<dyn Nodes>;
             tools.extend(adjutant_tools::nodes(&door, &self.config.tools));
+            if self.config.gateway.canvas.enabled {
+                let door = Arc::clone(&self.doors.canvas) as Arc<dyn Canvas>;
+                tools.extend(adjutant_tools::canvas(&door, &self.config.tools));
+            }
         }
         let tools = Toolbox::new(tools)?;
         let files: Arc<FilesFor> =

@@ -30,6 +30,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// A browser Control UI to serve besides.
     pub control_ui: ControlUiConfig,
+    /// What agents show.
+    pub canvas: CanvasConfig,
     /// How fast work may be asked for.
     pub rate: RateConfig,
     /// How devices are let in.
@@ -68,6 +70,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
             control_ui: ControlUiConfig::default(),
+            canvas: CanvasConfig::default(),
             rate: RateConfig::default(),
             pairing: PairingConfig::default(),
             nodes: NodesConfig::default(),
@@ -89,6 +92,20 @@ pub struct ControlUiConfig {
     /// when absent. Whoever reaches the port can read what is in it, without a token. Needs a restart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
+}
+
+/// What agents show: pages they write and surfaces of A2UI, at addresses that carry a ticket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CanvasConfig {
+    /// Whether there are canvases, and tools for them. Needs a restart.
+    pub enabled: bool,
+}
+
+impl Default for CanvasConfig {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// What nodes may be asked, beside what a person approved for each.

@@ -17,6 +17,7 @@ use adjutant_telemetry::Metrics;
 use adjutant_tls::Server;
 use adjutant_vault::Token;
 
+use crate::canvas::{CanvasFolders, Canvases};
 use crate::config::Config;
 use crate::edge::{Listeners, Pages, Signatures, Throttle};
 use crate::hub::Hub;
@@ -58,6 +59,8 @@ pub struct Deps {
     pub workspaces: PathBuf,
     /// The folder of a browser Control UI, where one is to be served.
     pub control_ui: Option<Arc<dyn Files>>,
+    /// Where canvases are kept; none when canvases are switched off.
+    pub canvases: Option<Arc<dyn CanvasFolders>>,
     /// Where this gateway logs to; none when it logs to a terminal.
     pub log_file: Option<PathBuf>,
     /// Version of this program.
@@ -79,6 +82,7 @@ pub(crate) struct Core {
     pub(crate) pages: Option<Arc<Pages>>,
     pub(crate) signatures: Signatures,
     pub(crate) nodes: Nodes,
+    pub(crate) canvases: Canvases,
     revocations: AtomicU64,
     port: u16,
     pub(crate) connections: Arc<AtomicU64>,
@@ -110,6 +114,7 @@ impl Core {
                 .map(|files| Arc::new(Pages::new(files, deps.default_agent.as_str()))),
             signatures: Signatures::default(),
             nodes: Nodes::default(),
+            canvases: Canvases::new(deps.canvases.clone()),
             revocations: AtomicU64::new(0),
             port: listeners.address().port(),
             tls: listeners.tls.clone(),

@@ -15,6 +15,7 @@ use adjutant_protocol::events::connection::{
     Health, PresenceChanged, PresenceEvent, Tick, TickEvent,
 };
 
+use crate::canvas::CanvasDoor;
 use crate::config::{Config, Finding};
 use crate::core::{Core, Deps};
 use crate::edge::{Admission, Arrived, Listeners, Source, accept, serve_connection};
@@ -53,6 +54,7 @@ pub struct Gateway {
     deps: Deps,
     config: Config,
     nodes: Option<Arc<NodesDoor>>,
+    canvas: Option<Arc<CanvasDoor>>,
 }
 
 impl Gateway {
@@ -63,6 +65,7 @@ impl Gateway {
             deps,
             config,
             nodes: None,
+            canvas: None,
         }
     }
 
@@ -70,6 +73,13 @@ impl Gateway {
     #[must_use]
     pub fn with_nodes(mut self, door: Arc<NodesDoor>) -> Self {
         self.nodes = Some(door);
+        self
+    }
+
+    /// Opens this door to the canvases while it serves.
+    #[must_use]
+    pub fn with_canvas(mut self, door: Arc<CanvasDoor>) -> Self {
+        self.canvas = Some(door);
         self
     }
 
@@ -87,6 +97,9 @@ impl Gateway {
         }
         let core = Core::new(self.deps, self.config, &listeners, stop);
         if let Some(door) = &self.nodes {
+            door.open(Arc::downgrade(&core));
+        }
+        if let Some(door) = &self.canvas {
             door.open(Arc::downgrade(&core));
         }
         let tasks = TaskTracker::new();

@@ -5,6 +5,7 @@
 //! it be called), `methods/` (what it does), `hub.rs` (who is told).
 
 mod call;
+mod canvas;
 mod compat;
 mod config;
 mod core;
@@ -23,6 +24,7 @@ mod socket;
 mod waits;
 mod wire;
 
+pub use canvas::{CanvasDoor, CanvasFolders};
 pub use config::{Config, Finding, NodesConfig, PairingConfig, RateConfig};
 pub use core::{Deps, LimitsOf};
 pub use edge::{ListenError, Listeners, SOCKET_FILE};

@@ -4,6 +4,7 @@
 //! being needed for simulation.
 
 pub mod bus;
+pub mod canvas;
 pub mod clock;
 pub mod config;
 pub mod egress;
@@ -15,6 +16,7 @@ pub mod store;
 pub mod tool;
 
 pub use bus::{Bus, Notice, Pulse, PulseKind, Topics};
+pub use canvas::Canvas;
 pub use clock::{Clock, Entropy};
 pub use config::{ConfigDoor, ConfigFault};
 pub use egress::Egress;

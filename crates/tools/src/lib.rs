@@ -4,6 +4,7 @@
 //! permits; it never learns why one was given. What lies outside is reached through ports alone: files beneath the
 //! agent's roots, processes behind the walls, pages through the network broker. Begin reading at `tool.rs`.
 
+mod canvas;
 mod code;
 mod config;
 mod cut;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 
 use adjutant_ports::sandbox::ProcessLimits;
 use adjutant_ports::store::MemoryStore;
-use adjutant_ports::{Egress, Nodes, Sandbox, Tool};
+use adjutant_ports::{Canvas, Egress, Nodes, Sandbox, Tool};
 
 pub use config::{Config, Finding, Shell, Web};
 
@@ -37,6 +38,17 @@ pub fn nodes(door: &Arc<dyn Nodes>, config: &Config) -> Vec<Arc<dyn Tool>> {
         Built::share(nodes::List::new(Arc::clone(door), shown_max)),
         Built::share(nodes::Look::new(Arc::clone(door), shown_max)),
         Built::share(nodes::Invoke::new(Arc::clone(door), shown_max)),
+    ]
+}
+
+/// The tools that show something, for a process whose gateway has a canvas.
+#[must_use]
+pub fn canvas(door: &Arc<dyn Canvas>, config: &Config) -> Vec<Arc<dyn Tool>> {
+    vec![
+        Built::share(canvas::Write::new(Arc::clone(door))),
+        Built::share(canvas::Read::new(Arc::clone(door), config.output_bytes)),
+        Built::share(canvas::Show::new(Arc::clone(door))),
+        Built::share(canvas::Ui::new(Arc::clone(door))),
     ]
 }
 

@@ -64,6 +64,93 @@ enum class Code {
     UNAVAILABLE,
 }
 
+/** Surfaces of one version. */
+@Serializable
+data class A2uiOfVersion(
+    /** `v0.9`. */
+    val version: String,
+    /** What builds the surfaces. */
+    val messages: List<JsonElement>,
+)
+
+/** Parameters of `a2ui.push`. */
+@Serializable
+data class A2uiPushParams(
+    /** Whose surfaces; the main session by default. */
+    val sessionKey: String? = null,
+    /** The messages, at most 200 at once. Either these or `jsonl`. */
+    val messages: List<JsonElement>? = null,
+    /** The messages, one a line. */
+    val jsonl: String? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Result of `a2ui.push`. */
+@Serializable
+data class A2uiPushed(
+    /** How many messages were taken. */
+    val accepted: Long,
+    /** Those that were not; they changed nothing. */
+    val rejected: List<A2uiRejected>,
+    /** Views that are open. */
+    val views: Long,
+)
+
+/** A message that was not taken. */
+@Serializable
+data class A2uiRejected(
+    /** Which of the messages, from 0. */
+    val index: Long,
+    /** Where in it, as a JSON pointer. */
+    val path: String,
+    /** What is wrong. */
+    val reason: String,
+)
+
+/** Result of `a2ui.reset`. */
+@Serializable
+data class A2uiRemoved(
+    /** How many there were. */
+    val removed: Long,
+)
+
+/** Parameters of `a2ui.reset`. */
+@Serializable
+data class A2uiResetParams(
+    /** Whose surfaces; the main session by default. */
+    val sessionKey: String? = null,
+    /** Which surface; all by default. */
+    val surfaceId: String? = null,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
+)
+
+/** Result of `a2ui.snapshot`. */
+@Serializable
+data class A2uiSurfaces(
+    /** The messages, by version. */
+    val versions: List<A2uiOfVersion>,
+)
+
+/** A version that is drawn. */
+@Serializable
+data class A2uiVersion(
+    /** `v0.9`. */
+    val version: String,
+    /** Its catalogues. */
+    val catalogs: List<String>,
+)
+
+/** Result of `a2ui.capabilities`. */
+@Serializable
+data class A2uiVersions(
+    /** Whether this build has the renderer. */
+    val renderer: Boolean,
+    /** The versions. */
+    val versions: List<A2uiVersion>,
+)
+
 /** The first of two answers. */
 @Serializable
 enum class Accepted {
@@ -853,6 +940,64 @@ data class BudgetWindow(
 )
 
 typealias CallId = String
+
+/** Which page of a canvas. */
+@Serializable
+enum class CanvasBoard {
+    /** Pages the agent wrote. */
+    @SerialName("canvas")
+    CANVAS,
+    /** Surfaces of A2UI. */
+    @SerialName("a2ui")
+    A2UI,
+}
+
+/** A file of a canvas. */
+@Serializable
+data class CanvasFileRow(
+    /** Its path within the canvas. */
+    val path: String,
+    /** Its size. */
+    val bytes: Long,
+)
+
+/** Result of `canvas.list`. */
+@Serializable
+data class CanvasFiles(
+    /** The files, by path. */
+    val files: List<CanvasFileRow>,
+    /** The page that is shown. */
+    val page: String,
+    /** Views that are open. */
+    val views: Long,
+)
+
+/** Parameters of `canvas.list` and `a2ui.snapshot`. */
+@Serializable
+data class CanvasOfParams(
+    /** Whose canvas; the main session by default. */
+    val sessionKey: String? = null,
+)
+
+/** Parameters of `canvas.open`. */
+@Serializable
+data class CanvasOpenParams(
+    /** Whose canvas; the main session by default. */
+    val sessionKey: String? = null,
+    /** Which page. */
+    val board: CanvasBoard? = null,
+)
+
+/** Result of `canvas.open`. */
+@Serializable
+data class CanvasOpened(
+    /** The address at this gateway, to be put behind the name by which it was reached. Whoever has it sees the canvas. */
+    val path: String,
+    /** The same on this machine. */
+    val url: String,
+    /** How long it lives after each look. */
+    val lifeMs: Long,
+)
 
 /** A tool in a catalogue. */
 @Serializable
@@ -2571,6 +2716,17 @@ data class ModelsReport(
 /** No parameters. */
 @Serializable
 data object NoParams
+
+/** Result of `node.canvas.capability.refresh`. */
+@Serializable
+data class NodeCanvasOpened(
+    /** The ticket: what stands in the address. */
+    val canvasCapability: String,
+    /** Until when, if nobody looks in between. */
+    val canvasCapabilityExpiresAtMs: Long,
+    /** Where programs of the family find it, on this machine. */
+    val canvasHostUrl: String,
+)
 
 /** Parameters of `node.event`. */
 @Serializable
@@ -5434,6 +5590,20 @@ object Methods {
     val budgetLimitsGet = Method("budget.limits.get", LimitsGetParams.serializer(), LimitsShown.serializer())
     /** Set or clear one cap of an agent. Counts for runs accepted from now on. */
     val budgetLimitsSet = Method("budget.limits.set", LimitsSetParams.serializer(), LimitsShown.serializer())
+    /** Open a session's canvas: an address that shows it until fifteen minutes after the last look. */
+    val canvasOpen = Method("canvas.open", CanvasOpenParams.serializer(), CanvasOpened.serializer())
+    /** List the files of a session's canvas. */
+    val canvasList = Method("canvas.list", CanvasOfParams.serializer(), CanvasFiles.serializer())
+    /** Open the main session's canvas for the node that calls. */
+    val nodeCanvasCapabilityRefresh = Method("node.canvas.capability.refresh", NoParams.serializer(), NodeCanvasOpened.serializer())
+    /** Give messages of A2UI to the surfaces of a session. */
+    val a2uiPush = Method("a2ui.push", A2uiPushParams.serializer(), A2uiPushed.serializer())
+    /** Take away one surface of a session, or all. */
+    val a2uiReset = Method("a2ui.reset", A2uiResetParams.serializer(), A2uiRemoved.serializer())
+    /** Return the surfaces of a session, as messages that build them. */
+    val a2uiSnapshot = Method("a2ui.snapshot", CanvasOfParams.serializer(), A2uiSurfaces.serializer())
+    /** Return the versions and catalogues of A2UI that are drawn. */
+    val a2uiCapabilities = Method("a2ui.capabilities", NoParams.serializer(), A2uiVersions.serializer())
     /** Return an agent's name and picture, by its id or by a session. */
     val agentIdentityGet = Method("agent.identity.get", AgentIdentityParams.serializer(), AgentIdentity.serializer())
     /** Return the tools that an agent may have, by group. */
@@ -5680,6 +5850,13 @@ object Methods {
         budgetUsage,
         budgetLimitsGet,
         budgetLimitsSet,
+        canvasOpen,
+        canvasList,
+        nodeCanvasCapabilityRefresh,
+        a2uiPush,
+        a2uiReset,
+        a2uiSnapshot,
+        a2uiCapabilities,
         agentIdentityGet,
         toolsCatalog,
         skillsStatus,

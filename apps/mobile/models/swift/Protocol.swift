@@ -98,6 +98,132 @@ public enum Code: String, Codable, Hashable, Sendable, CaseIterable {
     case unavailable = "UNAVAILABLE"
 }
 
+/** Surfaces of one version. */
+public struct A2uiOfVersion: Codable, Hashable, Sendable {
+    /** `v0.9`. */
+    public var version: String
+    /** What builds the surfaces. */
+    public var messages: [JSONValue]
+
+    public init(version: String, messages: [JSONValue]) {
+        self.version = version
+        self.messages = messages
+    }
+}
+
+/** Parameters of `a2ui.push`. */
+public struct A2uiPushParams: Codable, Hashable, Sendable {
+    /** Whose surfaces; the main session by default. */
+    public var sessionKey: String?
+    /** The messages, at most 200 at once. Either these or `jsonl`. */
+    public var messages: [JSONValue]?
+    /** The messages, one a line. */
+    public var jsonl: String?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(sessionKey: String? = nil, messages: [JSONValue]? = nil, jsonl: String? = nil, idempotencyKey: ClientKey? = nil) {
+        self.sessionKey = sessionKey
+        self.messages = messages
+        self.jsonl = jsonl
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Result of `a2ui.push`. */
+public struct A2uiPushed: Codable, Hashable, Sendable {
+    /** How many messages were taken. */
+    public var accepted: Int64
+    /** Those that were not; they changed nothing. */
+    public var rejected: [A2uiRejected]
+    /** Views that are open. */
+    public var views: Int64
+
+    public init(accepted: Int64, rejected: [A2uiRejected], views: Int64) {
+        self.accepted = accepted
+        self.rejected = rejected
+        self.views = views
+    }
+}
+
+/** A message that was not taken. */
+public struct A2uiRejected: Codable, Hashable, Sendable {
+    /** Which of the messages, from 0. */
+    public var index: Int64
+    /** Where in it, as a JSON pointer. */
+    public var path: String
+    /** What is wrong. */
+    public var reason: String
+
+    public init(index: Int64, path: String, reason: String) {
+        self.index = index
+        self.path = path
+        self.reason = reason
+    }
+}
+
+/** Result of `a2ui.reset`. */
+public struct A2uiRemoved: Codable, Hashable, Sendable {
+    /** How many there were. */
+    public var removed: Int64
+
+    public init(removed: Int64) {
+        self.removed = removed
+    }
+}
+
+/** Parameters of `a2ui.reset`. */
+public struct A2uiResetParams: Codable, Hashable, Sendable {
+    /** Whose surfaces; the main session by default. */
+    public var sessionKey: String?
+    /** Which surface; all by default. */
+    public var surfaceId: String?
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
+
+    public init(sessionKey: String? = nil, surfaceId: String? = nil, idempotencyKey: ClientKey? = nil) {
+        self.sessionKey = sessionKey
+        self.surfaceId = surfaceId
+        self.idempotencyKey = idempotencyKey
+    }
+}
+
+/** Result of `a2ui.snapshot`. */
+public struct A2uiSurfaces: Codable, Hashable, Sendable {
+    /** The messages, by version. */
+    public var versions: [A2uiOfVersion]
+
+    public init(versions: [A2uiOfVersion]) {
+        self.versions = versions
+    }
+}
+
+/** A version that is drawn. */
+public struct A2uiVersion: Codable, Hashable, Sendable {
+    /** `v0.9`. */
+    public var version: String
+    /** Its catalogues. */
+    public var catalogs: [String]
+
+    public init(version: String, catalogs: [String]) {
+        self.version = version
+        self.catalogs = catalogs
+    }
+}
+
+/** Result of `a2ui.capabilities`. */
+public struct A2uiVersions: Codable, Hashable, Sendable {
+    /** Whether this build has the renderer. */
+    public var renderer: Bool
+    /** The versions. */
+    public var versions: [A2uiVersion]
+
+    public init(renderer: Bool, versions: [A2uiVersion]) {
+        self.renderer = renderer
+        self.versions = versions
+    }
+}
+
 /** The first of two answers. */
 public enum Accepted: String, Codable, Hashable, Sendable, CaseIterable {
     /** Somebody will be asked. */
@@ -1148,6 +1274,82 @@ public struct BudgetWindow: Codable, Hashable, Sendable {
 }
 
 public typealias CallId = String
+
+/** Which page of a canvas. */
+public enum CanvasBoard: String, Codable, Hashable, Sendable, CaseIterable {
+    /** Pages the agent wrote. */
+    case canvas = "canvas"
+    /** Surfaces of A2UI. */
+    case a2ui = "a2ui"
+}
+
+/** A file of a canvas. */
+public struct CanvasFileRow: Codable, Hashable, Sendable {
+    /** Its path within the canvas. */
+    public var path: String
+    /** Its size. */
+    public var bytes: Int64
+
+    public init(path: String, bytes: Int64) {
+        self.path = path
+        self.bytes = bytes
+    }
+}
+
+/** Result of `canvas.list`. */
+public struct CanvasFiles: Codable, Hashable, Sendable {
+    /** The files, by path. */
+    public var files: [CanvasFileRow]
+    /** The page that is shown. */
+    public var page: String
+    /** Views that are open. */
+    public var views: Int64
+
+    public init(files: [CanvasFileRow], page: String, views: Int64) {
+        self.files = files
+        self.page = page
+        self.views = views
+    }
+}
+
+/** Parameters of `canvas.list` and `a2ui.snapshot`. */
+public struct CanvasOfParams: Codable, Hashable, Sendable {
+    /** Whose canvas; the main session by default. */
+    public var sessionKey: String?
+
+    public init(sessionKey: String? = nil) {
+        self.sessionKey = sessionKey
+    }
+}
+
+/** Parameters of `canvas.open`. */
+public struct CanvasOpenParams: Codable, Hashable, Sendable {
+    /** Whose canvas; the main session by default. */
+    public var sessionKey: String?
+    /** Which page. */
+    public var board: CanvasBoard?
+
+    public init(sessionKey: String? = nil, board: CanvasBoard? = nil) {
+        self.sessionKey = sessionKey
+        self.board = board
+    }
+}
+
+/** Result of `canvas.open`. */
+public struct CanvasOpened: Codable, Hashable, Sendable {
+    /** The address at this gateway, to be put behind the name by which it was reached. Whoever has it sees the canvas. */
+    public var path: String
+    /** The same on this machine. */
+    public var url: String
+    /** How long it lives after each look. */
+    public var lifeMs: Int64
+
+    public init(path: String, url: String, lifeMs: Int64) {
+        self.path = path
+        self.url = url
+        self.lifeMs = lifeMs
+    }
+}
 
 /** A tool in a catalogue. */
 public struct CatalogueTool: Codable, Hashable, Sendable {
@@ -3643,6 +3845,22 @@ public struct ModelsReport: Codable, Hashable, Sendable {
 /** No parameters. */
 public struct NoParams: Codable, Hashable, Sendable {
     public init() {
+    }
+}
+
+/** Result of `node.canvas.capability.refresh`. */
+public struct NodeCanvasOpened: Codable, Hashable, Sendable {
+    /** The ticket: what stands in the address. */
+    public var canvasCapability: String
+    /** Until when, if nobody looks in between. */
+    public var canvasCapabilityExpiresAtMs: Int64
+    /** Where programs of the family find it, on this machine. */
+    public var canvasHostUrl: String
+
+    public init(canvasCapability: String, canvasCapabilityExpiresAtMs: Int64, canvasHostUrl: String) {
+        self.canvasCapability = canvasCapability
+        self.canvasCapabilityExpiresAtMs = canvasCapabilityExpiresAtMs
+        self.canvasHostUrl = canvasHostUrl
     }
 }
 
@@ -7791,6 +8009,20 @@ public enum Methods {
     public static let budgetLimitsGet = Method<LimitsGetParams, LimitsShown>(name: "budget.limits.get")
     /** Set or clear one cap of an agent. Counts for runs accepted from now on. */
     public static let budgetLimitsSet = Method<LimitsSetParams, LimitsShown>(name: "budget.limits.set")
+    /** Open a session's canvas: an address that shows it until fifteen minutes after the last look. */
+    public static let canvasOpen = Method<CanvasOpenParams, CanvasOpened>(name: "canvas.open")
+    /** List the files of a session's canvas. */
+    public static let canvasList = Method<CanvasOfParams, CanvasFiles>(name: "canvas.list")
+    /** Open the main session's canvas for the node that calls. */
+    public static let nodeCanvasCapabilityRefresh = Method<NoParams, NodeCanvasOpened>(name: "node.canvas.capability.refresh")
+    /** Give messages of A2UI to the surfaces of a session. */
+    public static let a2uiPush = Method<A2uiPushParams, A2uiPushed>(name: "a2ui.push")
+    /** Take away one surface of a session, or all. */
+    public static let a2uiReset = Method<A2uiResetParams, A2uiRemoved>(name: "a2ui.reset")
+    /** Return the surfaces of a session, as messages that build them. */
+    public static let a2uiSnapshot = Method<CanvasOfParams, A2uiSurfaces>(name: "a2ui.snapshot")
+    /** Return the versions and catalogues of A2UI that are drawn. */
+    public static let a2uiCapabilities = Method<NoParams, A2uiVersions>(name: "a2ui.capabilities")
     /** Return an agent's name and picture, by its id or by a session. */
     public static let agentIdentityGet = Method<AgentIdentityParams, AgentIdentity>(name: "agent.identity.get")
     /** Return the tools that an agent may have, by group. */
@@ -8037,6 +8269,13 @@ public enum Methods {
         budgetUsage,
         budgetLimitsGet,
         budgetLimitsSet,
+        canvasOpen,
+        canvasList,
+        nodeCanvasCapabilityRefresh,
+        a2uiPush,
+        a2uiReset,
+        a2uiSnapshot,
+        a2uiCapabilities,
         agentIdentityGet,
         toolsCatalog,
         skillsStatus,

@@ -9,6 +9,7 @@ use adjutant_domain::time::Span;
 
 mod agents;
 mod backup;
+mod canvas;
 mod devices;
 mod gateway;
 mod node;
@@ -18,6 +19,7 @@ mod talk;
 
 pub(crate) use agents::*;
 pub(crate) use backup::*;
+pub(crate) use canvas::*;
 pub(crate) use devices::*;
 pub(crate) use gateway::*;
 pub(crate) use node::*;
@@ -220,6 +222,14 @@ pub(crate) enum Command {
   adjutant nodes lease arm camera --node phone --for 5m"
     )]
     Nodes(NodesCommand),
+    /// Canvases: what agents show.
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES:
+  adjutant canvas open
+  adjutant canvas push form.jsonl"
+    )]
+    Canvas(CanvasCommand),
     /// This machine as a node: lend its programs, camera and screen to a gateway.
     #[command(
         subcommand,

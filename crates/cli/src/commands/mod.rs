@@ -12,6 +12,7 @@ mod agent;
 mod approvals;
 mod backup;
 mod budget;
+mod canvas;
 mod config;
 mod devices;
 mod gateway;
@@ -51,6 +52,7 @@ pub(crate) async fn dispatch(cx: &Cx<'_>, command: Option<Command>) -> Result<Ex
         Some(Command::Gateway(command)) => gateway::gateway(cx, command).await,
         Some(Command::Worker(command)) => gateway::worker(cx, command).await,
         Some(Command::Node(command)) => node::node(cx, command).await,
+        Some(Command::Canvas(command)) => canvas::canvas(cx, command).await,
         Some(Command::Nodes(command)) => nodes::nodes(cx, command).await,
         Some(Command::Config(command)) => config::config(cx, command).await,
         Some(Command::Doctor(args)) => health::doctor(cx, &args).await,

@@ -29,6 +29,16 @@ pub(crate) fn result(part: &Part, message: &Message) -> Part {
     }
 }
 
+/// A part of a message to the agent, fenced when it is not the owner's words.
+pub(crate) fn said(part: &Part, message: &Message) -> Part {
+    match part {
+        Part::Text { text } if message.label.trust < Trust::Model => Part::Text {
+            text: fenced(&origin(&message.label.origin), message.id.as_u128(), text),
+        },
+        other => other.clone(),
+    }
+}
+
 fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Owner => "owner".to_owned(),
@@ -79,6 +89,10 @@ fn neutral(text: &str) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adjutant_domain::id::{MessageId, ThreadId};
+    use adjutant_domain::label::Label;
+    use adjutant_domain::message::Role;
+    use adjutant_domain::time::Timestamp;
     use proptest::prelude::*;
 
     #[test]
@@ -89,6 +103,30 @@ mod tests {
         let fenced = fenced("web https://e.com", entropy, &attack);
         assert_eq!(fenced.matches(&format!("</data-{nonce}>")).count(), 1);
         assert!(fenced.ends_with(&format!("</data-{nonce}>")));
+    }
+
+    #[test]
+    fn what_a_page_sends_is_fenced_and_what_the_owner_says_is_not() {
+        let part = Part::Text {
+            text: "ui action: go".to_owned(),
+        };
+        let of = |label| Message {
+            id: MessageId::from_u128(1),
+            thread: ThreadId::from_u128(1),
+            seq: None,
+            role: Role::User,
+            parts: vec![part.clone()],
+            run: None,
+            label,
+            at: Timestamp::default(),
+        };
+        let url = "/canvas/".to_owned();
+        let sent = said(&part, &of(Label::of(Origin::Web { url })));
+        assert!(
+            matches!(&sent, Part::Text { text } if text.starts_with("<data-") && text.contains("web /canvas/")),
+            "{sent:?}"
+        );
+        assert_eq!(said(&part, &of(Label::of(Origin::Owner))), part);
     }
 
     proptest! {

@@ -62,8 +62,17 @@ pub(crate) fn shown(message: &Message) -> ModelMessage {
                 ),
             }],
         },
-        Role::User | Role::Assistant => ModelMessage {
-            role: message.role,
+        // Not everything that comes as a message was said by the owner: what a page sent is data.
+        Role::User => ModelMessage {
+            role: Role::User,
+            parts: message
+                .parts
+                .iter()
+                .map(|part| fence::said(part, message))
+                .collect(),
+        },
+        Role::Assistant => ModelMessage {
+            role: Role::Assistant,
             parts: message.parts.clone(),
         },
         Role::Tool => ModelMessage {

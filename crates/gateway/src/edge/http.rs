@@ -20,6 +20,7 @@ use adjutant_protocol::{
     Caller, Codec as _, Fault, JsonRpc, Outbound, RequestId, Role, Scopes, Surface,
 };
 
+use crate::canvas;
 use crate::compat;
 use crate::core::Core;
 use crate::edge::admission::Slot;
@@ -192,6 +193,8 @@ async fn route(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
         (&Method::GET, "/readyz", false) => ready(&connection.core).await,
         (&Method::GET, "/metrics", false) => metrics(connection, &peer, &request),
         (&Method::POST, "/rpc", false) => rpc(connection, peer, request).await,
+        (&Method::GET, path, true) if canvas::is_ours(path) => canvas::upgrade(connection, request),
+        (_, path, false) if canvas::is_ours(path) => canvas::serve(connection, request).await,
         (&Method::GET, path, false) if node_page::is_part(path) => {
             node_page::file(path).unwrap_or_else(no_page)
         }
@@ -385,7 +388,8 @@ fn upgrade_frames(connection: &Arc<Connection>, peer: Peer, request: Request<Inc
     })
 }
 
-fn switch<F, T>(mut request: Request<Incoming>, serve: F) -> Answer
+/// Turns a request into a WebSocket.
+pub(crate) fn switch<F, T>(mut request: Request<Incoming>, serve: F) -> Answer
 where
     F: FnOnce(hyper::upgrade::Upgraded) -> T + Send + 'static,
     T: Future<Output = ()> + Send + 'static,

@@ -17,10 +17,10 @@ mod throttle;
 
 pub(crate) use admission::Admission;
 pub(crate) use guard::{Peer, Refusal, Source};
-pub(crate) use http::{Connection, principal, serve_connection};
+pub(crate) use http::{Connection, principal, serve_connection, switch};
 pub(crate) use listen::{Arrived, accept};
 pub use listen::{ListenError, Listeners, SOCKET_FILE};
 pub(crate) use meter::{Meter, Metered};
-pub(crate) use pages::Pages;
+pub(crate) use pages::{Pages, kind_of};
 pub(crate) use replay::Signatures;
 pub(crate) use throttle::{Class, Throttle};

@@ -128,10 +128,11 @@ fn wants_page(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.contains("text/html"))
 }
 
-fn kind_of(name: &str) -> &'static str {
+/// What a file is, by the ending of its name.
+pub(crate) fn kind_of(name: &str) -> &'static str {
     let ending = name.rsplit('.').next().unwrap_or_default();
     match ending {
-        "html" => "text/html; charset=utf-8",
+        "html" | "htm" => "text/html; charset=utf-8",
         "js" | "mjs" => "text/javascript; charset=utf-8",
         "css" => "text/css; charset=utf-8",
         "json" | "map" => "application/json",
@@ -144,6 +145,13 @@ fn kind_of(name: &str) -> &'static str {
         "ico" => "image/vnd.microsoft.icon",
         "woff" => "font/woff",
         "woff2" => "font/woff2",
+        "mp3" => "audio/mpeg",
+        "mp4" => "video/mp4",
+        "ogg" => "audio/ogg",
+        "wav" => "audio/wav",
+        "webm" => "video/webm",
+        "avif" => "image/avif",
+        "pdf" => "application/pdf",
         "wasm" => "application/wasm",
         "txt" | "md" => "text/plain; charset=utf-8",
         _ => "application/octet-stream",

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use adjutant_domain::code::Code;
 use adjutant_domain::id::{AgentId, OwnerId, SessionKey};
+use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::money::Micros;
 use adjutant_domain::run::{Outcome, RunStatus, Work};
 use adjutant_ports::store::{Accepted, CapScope, RunInfo, Spend};
@@ -54,6 +55,7 @@ impl Handle<AgentRun> for Core {
                 timeout: params.timeout.map(Duration::from_secs),
                 thread: None,
                 label: params.label.as_deref(),
+                said_by: Label::of(Origin::Owner),
             })
             .await?;
         let info = self.run_info(&accepted.run().to_string()).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use adjutant_domain::code::Code;
 use adjutant_domain::id::SessionKey;
+use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::run::{Signal, Work};
 use adjutant_ports::store::{Accepted, Hidden, RunInfo};
 use adjutant_protocol::methods::agent::RunPhase;
@@ -76,6 +77,7 @@ impl Handle<ChatSend> for Core {
                 timeout: params.timeout_ms.map(Duration::from_millis),
                 thread: params.thread_id,
                 label: None,
+                said_by: Label::of(Origin::Owner),
             })
             .await?;
         let (status, error) = match accepted {

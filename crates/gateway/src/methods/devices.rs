@@ -348,6 +348,7 @@ impl Core {
     /// Ends the connections of a device whose credential was taken away (S14).
     fn cut(&self, caller: &Caller, device: &DeviceId, role: Option<Role>) {
         self.note_revocation();
+        self.canvases.tickets.end(device);
         let own = caller.device.as_ref() == Some(device);
         let (Some(core), true) = (self.shared(), own) else {
             return self.hub.cut_device(device, role, &revoked());

@@ -7,7 +7,7 @@ use serde_json::json;
 use adjutant_domain::agent::Agent;
 use adjutant_domain::code::Code;
 use adjutant_domain::id::{ClientKey, MessageId, RunId, SessionKey, ThreadId};
-use adjutant_domain::label::{Label, Origin};
+use adjutant_domain::label::Label;
 use adjutant_domain::message::{Message, Role};
 use adjutant_domain::run::{Limits, Run, Work};
 use adjutant_domain::session::Session;
@@ -24,22 +24,24 @@ use crate::wire;
 const MESSAGE_BYTES_MAX: usize = 256 * 1024;
 
 /// A wish to start a run.
-pub(super) struct Wish<'a> {
-    pub(super) method: &'static str,
-    pub(super) key: &'a SessionKey,
-    pub(super) client_key: &'a ClientKey,
+pub(crate) struct Wish<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) key: &'a SessionKey,
+    pub(crate) client_key: &'a ClientKey,
     /// The user's words; none for a plain tool call.
-    pub(super) message: Option<&'a str>,
-    pub(super) work: Work,
-    pub(super) model: Option<&'a str>,
-    pub(super) timeout: Option<Duration>,
-    pub(super) thread: Option<ThreadId>,
-    pub(super) label: Option<&'a str>,
+    pub(crate) message: Option<&'a str>,
+    pub(crate) work: Work,
+    pub(crate) model: Option<&'a str>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) thread: Option<ThreadId>,
+    pub(crate) label: Option<&'a str>,
+    /// Whose words the message is.
+    pub(crate) said_by: Label,
 }
 
 impl Core {
     /// Accepts work: durable when this returns.
-    pub(super) async fn accept(&self, wish: Wish<'_>) -> Result<Accepted, Fault> {
+    pub(crate) async fn accept(&self, wish: Wish<'_>) -> Result<Accepted, Fault> {
         if let Some(text) = wish.message {
             check_message(wish.method, text)?;
         }
@@ -66,7 +68,7 @@ impl Core {
             role: Role::User,
             parts: text_parts(text),
             run: Some(run.id),
-            label: Label::of(Origin::Owner),
+            label: wish.said_by.clone(),
             at: now,
         });
         let limits = self.limits(&agent, wish.timeout);
@@ -82,7 +84,7 @@ impl Core {
     }
 
     /// Takes one request from the owner's bucket.
-    pub(super) async fn take_rate(&self) -> Result<(), Fault> {
+    pub(crate) async fn take_rate(&self) -> Result<(), Fault> {
         let rate = Rate {
             burst: self.config.rate.burst,
             per_minute: self.config.rate.requests_per_minute,

@@ -4,6 +4,7 @@ mod agent;
 mod agents;
 mod approvals;
 mod budget;
+mod canvas;
 mod catalogue;
 mod channels;
 pub(crate) mod chat;
@@ -26,6 +27,8 @@ mod threads;
 mod tools;
 mod usage;
 mod workers;
+
+pub(crate) use intake::Wish;
 
 use adjutant_domain::code::Code;
 use adjutant_domain::event::EventKind;

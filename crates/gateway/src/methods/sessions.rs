@@ -341,6 +341,7 @@ impl Handle<SessionsDelete> for Core {
         self.audit(caller, "session.delete", key.as_str(), detail)
             .await?;
         let deleted = self.deps.store.delete_session(self.owner(), &key).await?;
+        self.end_canvas(session.id).await;
         let mut archived = vec![session.thread.to_string()];
         if transcript
             && self

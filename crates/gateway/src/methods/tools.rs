@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use adjutant_domain::id::{AgentId, CallId, SessionKey};
+use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::run::Work;
 use adjutant_protocol::methods::tools::{
     ToolCalled, ToolShown, ToolsCall, ToolsCallParams, ToolsList, ToolsListParams, ToolsPage,
@@ -75,6 +76,7 @@ impl Handle<ToolsCall> for Core {
                 timeout: None,
                 thread: None,
                 label: None,
+                said_by: Label::of(Origin::Owner),
             })
             .await?;
         let info = self.run_info(&accepted.run().to_string()).await?;

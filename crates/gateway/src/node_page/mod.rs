@@ -6,7 +6,7 @@ use http_body_util::Full;
 
 /// What a page may do: run and load what comes from here, talk to here, and nothing else.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
-                      media-src 'self' blob: mediastream:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+                      media-src 'self' blob: mediastream:; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 /// Devices the page may ask the person for.
 const PERMISSIONS: &str = "camera=(self), geolocation=(self), microphone=(), payment=(), usb=()";
 

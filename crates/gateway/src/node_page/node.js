@@ -229,6 +229,42 @@ async function status() {
   };
 }
 
+// --- what the agent shows: a page of the gateway's own, in a frame that shares nothing with this one ---
+
+/** Which board and page an address means; only pages of the canvas are shown here. */
+function canvasPlace(url) {
+  const local = String(url).replace(/^\/__[a-z]+__\//, "/").replace(/^\//, "");
+  if (/^a2ui(\/|$)/.test(local)) return { board: "a2ui", path: "" };
+  const path = local.replace(/^canvas(\/|$)/, "");
+  const usual = path === "" || path.split("/").every((it) => /^[\w@+-][\w.@+-]*$/.test(it));
+  if (300 < path.length || !usual) throw new Fault("URL_BLOCKED", "only pages of the canvas are shown here");
+  return { board: "canvas", path };
+}
+
+async function turnTo(url) {
+  const { board, path } = canvasPlace(url);
+  const { canvasCapability } = await current.link.ask("node.canvas.capability.refresh", {});
+  $("canvas").src = new URL(`${board}/${canvasCapability}/${path}`, window.location.href).href;
+  $("canvas").hidden = false;
+  return `/${board}/${path}`;
+}
+
+async function present(params) {
+  await turnTo(params.url ?? "");
+  return {};
+}
+
+function hideCanvas() {
+  $("canvas").hidden = true;
+  $("canvas").removeAttribute("src");
+  return {};
+}
+
+async function navigate(params) {
+  if (typeof params.url !== "string") throw new Fault("INVALID_PARAMS", "`url` is missing");
+  return { url: await turnTo(params.url) };
+}
+
 const FAMILIES = {
   camera: {
     there: () => Boolean(navigator.mediaDevices?.getUserMedia),
@@ -244,6 +280,10 @@ const FAMILIES = {
   },
   location: { there: () => "geolocation" in navigator, commands: { "location.get": location } },
   notify: { there: () => true, commands: { "system.notify": notify } },
+  canvas: {
+    there: () => true,
+    commands: { "canvas.present": present, "canvas.hide": hideCanvas, "canvas.navigate": navigate },
+  },
   device: {
     there: () => true,
     commands: {
@@ -334,6 +374,16 @@ class Link {
     this.run = run;
     this.next = 1;
     this.limits = { bytes: 512 << 10 };
+    this.asked = new Map();
+    run.link = this;
+  }
+
+  /** Asks the gateway; fails when it refuses or the connection ends. */
+  ask(method, params) {
+    return new Promise((done, fail) => {
+      if (this.socket.readyState !== WebSocket.OPEN) fail(new Fault("UNAVAILABLE", "not connected"));
+      else this.asked.set(this.say(method, params), { done, fail });
+    });
   }
 
   /** Serves until the connection ends; says how to go on. */
@@ -354,6 +404,7 @@ class Link {
       });
       socket.onclose = () => {
         clearTimeout(this.silence);
+        for (const { fail } of this.asked.values()) fail(new Fault("UNAVAILABLE", "the connection ended"));
         ended(this.after);
       };
     });
@@ -376,6 +427,11 @@ class Link {
       this.hello = this.say("connect", await this.introduce(frame.payload, credential));
     } else if (frame.type === "res" && frame.id === this.hello) {
       await (frame.ok ? this.welcome(frame.payload) : this.refused(frame.error, credential));
+    } else if (frame.type === "res" && this.asked.has(frame.id)) {
+      const { done, fail } = this.asked.get(frame.id);
+      this.asked.delete(frame.id);
+      if (frame.ok) done(frame.payload);
+      else fail(new Fault("UNAVAILABLE", frame.error?.message ?? "refused"));
     } else if (frame.type === "event" && frame.event === "node.invoke.request" && frame.payload.nodeId === this.me.id) {
       const request = frame.payload;
       const outcome = await answer(request, this.limits);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod abuse;
+mod canvas;
 mod compat;
 mod devices;
 mod frames;

@@ -18,16 +18,16 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use tokio_util::sync::CancellationToken;
 
 use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits, ApprovalPolicy, TrustLevel};
-use adjutant_domain::id::{AgentId, MessageId, OwnerId, ReservationId, WorkerId};
+use adjutant_domain::id::{AgentId, MessageId, OwnerId, ReservationId, SessionId, WorkerId};
 use adjutant_domain::message::Part;
 use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::{AskedBudget, Entry, Limits, ModelFault, Outcome, StopReason};
 use adjutant_domain::time::Timestamp;
-use adjutant_gateway::{Config, Deps, Gateway, Listeners};
+use adjutant_gateway::{CanvasDoor, CanvasFolders, Config, Deps, Gateway, Listeners};
 use adjutant_ports::bus::{Bus, Pulse, PulseKind};
 use adjutant_ports::clock::{Clock, Entropy};
 use adjutant_ports::config::{ConfigChange, ConfigDoor, ConfigFault, Explained};
-use adjutant_ports::files::FileScope;
+use adjutant_ports::files::{FileError, FileScope, Files};
 use adjutant_ports::provider::{
     ModelAsk, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route,
 };
@@ -165,6 +165,26 @@ impl ConfigDoor for OneSetting {
     }
 }
 
+/// Folders of canvases beneath this one.
+struct CanvasDir(std::path::PathBuf);
+
+impl CanvasFolders for CanvasDir {
+    fn open(&self, session: SessionId) -> Result<Arc<dyn Files>, FileError> {
+        let workspace = self.0.join(session.to_string());
+        std::fs::create_dir_all(&workspace).unwrap();
+        adjutant_sandbox::paths::open(&FileScope {
+            workspace,
+            allowed_dirs: Vec::new(),
+            denied: Vec::new(),
+        })
+    }
+
+    fn remove(&self, session: SessionId) -> Result<(), FileError> {
+        drop(std::fs::remove_dir_all(self.0.join(session.to_string())));
+        Ok(())
+    }
+}
+
 /// A running gateway. Stops when dropped.
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
@@ -172,6 +192,7 @@ pub(crate) struct World {
     pub(crate) bus: Arc<dyn Bus>,
     pub(crate) stop: CancellationToken,
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) canvas: Arc<CanvasDoor>,
     entropy: Arc<Dice>,
     clock: Arc<SystemClock>,
     pub(crate) served: Option<tokio::task::JoinHandle<Result<(), adjutant_gateway::GatewayError>>>,
@@ -235,19 +256,26 @@ impl World {
                 };
                 adjutant_sandbox::paths::open(&scope).unwrap()
             }),
+            canvases: config
+                .canvas
+                .enabled
+                .then(|| Arc::new(CanvasDir(dir.path().join("canvas"))) as Arc<dyn CanvasFolders>),
             log_file: None,
             version: "0.0.0-test".to_owned(),
         };
         let listeners = Listeners::bind(&config, dir.path()).await.unwrap();
         let address = listeners.address();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(Gateway::new(deps, config).serve(listeners, stop.clone()));
+        let canvas = Arc::new(CanvasDoor::default());
+        let gateway = Gateway::new(deps, config).with_canvas(Arc::clone(&canvas));
+        let served = tokio::spawn(gateway.serve(listeners, stop.clone()));
         Self {
             address,
             store,
             bus,
             stop,
             dir,
+            canvas,
             entropy,
             clock,
             served: Some(served),

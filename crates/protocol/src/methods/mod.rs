@@ -18,6 +18,7 @@ pub mod agent;
 pub mod agents;
 pub mod approvals;
 pub mod budget;
+pub mod canvas;
 pub mod catalogue;
 pub mod channels;
 pub mod chat;
@@ -71,7 +72,7 @@ macro_rules! namespaces {
 }
 
 namespaces! {
-    agent agents approvals budget catalogue channels chat config cron devices exec_approvals heartbeat logs memory
+    agent agents approvals budget canvas catalogue channels chat config cron devices exec_approvals heartbeat logs memory
     models nodes panels runs session_views sessions system threads tools usage workers
 }
 

@@ -8,6 +8,84 @@ export const PROTOCOLS = [3, 4] as const;
 /** Codes of what can go wrong. */
 export type Code = "UNPARSABLE" | "INVALID_REQUEST" | "UNKNOWN_METHOD" | "INVALID_PARAMS" | "INTERNAL" | "NOT_FOUND" | "UNAUTHORIZED" | "FORBIDDEN" | "NOT_PAIRED" | "CONFLICT" | "IDEMPOTENCY_MISMATCH" | "RATE_LIMITED" | "BUDGET_SPENT" | "TOO_LARGE" | "EXPIRED" | "AGENT_TIMEOUT" | "UNAVAILABLE";
 
+/** Surfaces of one version. */
+export interface A2uiOfVersion {
+  /** `v0.9`. */
+  version: string;
+  /** What builds the surfaces. */
+  messages: unknown[];
+}
+
+/** Parameters of `a2ui.push`. */
+export interface A2uiPushParams {
+  /** Whose surfaces; the main session by default. */
+  sessionKey?: string;
+  /** The messages, at most 200 at once. Either these or `jsonl`. */
+  messages?: unknown[];
+  /** The messages, one a line. */
+  jsonl?: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Result of `a2ui.push`. */
+export interface A2uiPushed {
+  /** How many messages were taken. */
+  accepted: number;
+  /** Those that were not; they changed nothing. */
+  rejected: A2uiRejected[];
+  /** Views that are open. */
+  views: number;
+}
+
+/** A message that was not taken. */
+export interface A2uiRejected {
+  /** Which of the messages, from 0. */
+  index: number;
+  /** Where in it, as a JSON pointer. */
+  path: string;
+  /** What is wrong. */
+  reason: string;
+}
+
+/** Result of `a2ui.reset`. */
+export interface A2uiRemoved {
+  /** How many there were. */
+  removed: number;
+}
+
+/** Parameters of `a2ui.reset`. */
+export interface A2uiResetParams {
+  /** Whose surfaces; the main session by default. */
+  sessionKey?: string;
+  /** Which surface; all by default. */
+  surfaceId?: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
+}
+
+/** Result of `a2ui.snapshot`. */
+export interface A2uiSurfaces {
+  /** The messages, by version. */
+  versions: A2uiOfVersion[];
+}
+
+/** A version that is drawn. */
+export interface A2uiVersion {
+  /** `v0.9`. */
+  version: string;
+  /** Its catalogues. */
+  catalogs: string[];
+}
+
+/** Result of `a2ui.capabilities`. */
+export interface A2uiVersions {
+  /** Whether this build has the renderer. */
+  renderer: boolean;
+  /** The versions. */
+  versions: A2uiVersion[];
+}
+
 /** The first of two answers. */
 export type Accepted = "accepted";
 
@@ -640,6 +718,51 @@ export interface BudgetWindow {
 }
 
 export type CallId = string;
+
+/** Which page of a canvas. */
+export type CanvasBoard = "canvas" | "a2ui";
+
+/** A file of a canvas. */
+export interface CanvasFileRow {
+  /** Its path within the canvas. */
+  path: string;
+  /** Its size. */
+  bytes: number;
+}
+
+/** Result of `canvas.list`. */
+export interface CanvasFiles {
+  /** The files, by path. */
+  files: CanvasFileRow[];
+  /** The page that is shown. */
+  page: string;
+  /** Views that are open. */
+  views: number;
+}
+
+/** Parameters of `canvas.list` and `a2ui.snapshot`. */
+export interface CanvasOfParams {
+  /** Whose canvas; the main session by default. */
+  sessionKey?: string;
+}
+
+/** Parameters of `canvas.open`. */
+export interface CanvasOpenParams {
+  /** Whose canvas; the main session by default. */
+  sessionKey?: string;
+  /** Which page. */
+  board?: CanvasBoard;
+}
+
+/** Result of `canvas.open`. */
+export interface CanvasOpened {
+  /** The address at this gateway, to be put behind the name by which it was reached. Whoever has it sees the canvas. */
+  path: string;
+  /** The same on this machine. */
+  url: string;
+  /** How long it lives after each look. */
+  lifeMs: number;
+}
 
 /** A tool in a catalogue. */
 export interface CatalogueTool {
@@ -2083,6 +2206,16 @@ export interface ModelsReport {
 
 /** No parameters. */
 export interface NoParams {
+}
+
+/** Result of `node.canvas.capability.refresh`. */
+export interface NodeCanvasOpened {
+  /** The ticket: what stands in the address. */
+  canvasCapability: string;
+  /** Until when, if nobody looks in between. */
+  canvasCapabilityExpiresAtMs: number;
+  /** Where programs of the family find it, on this machine. */
+  canvasHostUrl: string;
 }
 
 /** Parameters of `node.event`. */
@@ -4574,6 +4707,20 @@ export interface Methods {
   "budget.limits.get": { params: LimitsGetParams; result: LimitsShown };
   /** Set or clear one cap of an agent. Counts for runs accepted from now on. */
   "budget.limits.set": { params: LimitsSetParams; result: LimitsShown };
+  /** Open a session's canvas: an address that shows it until fifteen minutes after the last look. */
+  "canvas.open": { params: CanvasOpenParams; result: CanvasOpened };
+  /** List the files of a session's canvas. */
+  "canvas.list": { params: CanvasOfParams; result: CanvasFiles };
+  /** Open the main session's canvas for the node that calls. */
+  "node.canvas.capability.refresh": { params: NoParams; result: NodeCanvasOpened };
+  /** Give messages of A2UI to the surfaces of a session. */
+  "a2ui.push": { params: A2uiPushParams; result: A2uiPushed };
+  /** Take away one surface of a session, or all. */
+  "a2ui.reset": { params: A2uiResetParams; result: A2uiRemoved };
+  /** Return the surfaces of a session, as messages that build them. */
+  "a2ui.snapshot": { params: CanvasOfParams; result: A2uiSurfaces };
+  /** Return the versions and catalogues of A2UI that are drawn. */
+  "a2ui.capabilities": { params: NoParams; result: A2uiVersions };
   /** Return an agent's name and picture, by its id or by a session. */
   "agent.identity.get": { params: AgentIdentityParams; result: AgentIdentity };
   /** Return the tools that an agent may have, by group. */
@@ -4850,6 +4997,54 @@ export interface Notifications {
   "delta": WireDelta;
   "shutdown": ShutdownEvent;
 }
+
+export const decodeA2uiOfVersion: d.Decoder<A2uiOfVersion> = d.object<A2uiOfVersion>({
+  version: d.text,
+  messages: d.list(d.any),
+}, "open");
+
+export const decodeA2uiPushParams: d.Decoder<A2uiPushParams> = d.object<A2uiPushParams>({
+  sessionKey: d.optional(d.text),
+  messages: d.optional(d.list(d.any)),
+  jsonl: d.optional(d.text),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeA2uiPushed: d.Decoder<A2uiPushed> = d.object<A2uiPushed>({
+  accepted: d.integer(0, 9007199254740991),
+  rejected: d.list(d.lazy(() => decodeA2uiRejected)),
+  views: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodeA2uiRejected: d.Decoder<A2uiRejected> = d.object<A2uiRejected>({
+  index: d.integer(0, 9007199254740991),
+  path: d.text,
+  reason: d.text,
+}, "open");
+
+export const decodeA2uiRemoved: d.Decoder<A2uiRemoved> = d.object<A2uiRemoved>({
+  removed: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodeA2uiResetParams: d.Decoder<A2uiResetParams> = d.object<A2uiResetParams>({
+  sessionKey: d.optional(d.text),
+  surfaceId: d.optional(d.text),
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
+}, "closed");
+
+export const decodeA2uiSurfaces: d.Decoder<A2uiSurfaces> = d.object<A2uiSurfaces>({
+  versions: d.list(d.lazy(() => decodeA2uiOfVersion)),
+}, "open");
+
+export const decodeA2uiVersion: d.Decoder<A2uiVersion> = d.object<A2uiVersion>({
+  version: d.text,
+  catalogs: d.list(d.text),
+}, "open");
+
+export const decodeA2uiVersions: d.Decoder<A2uiVersions> = d.object<A2uiVersions>({
+  renderer: d.boolean,
+  versions: d.list(d.lazy(() => decodeA2uiVersion)),
+}, "open");
 
 export const decodeAccepted: d.Decoder<Accepted> = d.words(["accepted"]);
 
@@ -5218,6 +5413,34 @@ export const decodeBudgetWindow: d.Decoder<BudgetWindow> = d.object<BudgetWindow
 }, "open");
 
 export const decodeCallId: d.Decoder<CallId> = d.matching(/^call_[0-9A-HJKMNP-TV-Z]{26}$/);
+
+export const decodeCanvasBoard: d.Decoder<CanvasBoard> = d.words(["canvas", "a2ui"]);
+
+export const decodeCanvasFileRow: d.Decoder<CanvasFileRow> = d.object<CanvasFileRow>({
+  path: d.text,
+  bytes: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodeCanvasFiles: d.Decoder<CanvasFiles> = d.object<CanvasFiles>({
+  files: d.list(d.lazy(() => decodeCanvasFileRow)),
+  page: d.text,
+  views: d.integer(0, 9007199254740991),
+}, "open");
+
+export const decodeCanvasOfParams: d.Decoder<CanvasOfParams> = d.object<CanvasOfParams>({
+  sessionKey: d.optional(d.text),
+}, "closed");
+
+export const decodeCanvasOpenParams: d.Decoder<CanvasOpenParams> = d.object<CanvasOpenParams>({
+  sessionKey: d.optional(d.text),
+  board: d.optional(d.lazy(() => decodeCanvasBoard)),
+}, "closed");
+
+export const decodeCanvasOpened: d.Decoder<CanvasOpened> = d.object<CanvasOpened>({
+  path: d.text,
+  url: d.text,
+  lifeMs: d.integer(0, 9007199254740991),
+}, "open");
 
 export const decodeCatalogueTool: d.Decoder<CatalogueTool> = d.object<CatalogueTool>({
   id: d.text,
@@ -6063,6 +6286,12 @@ export const decodeModelsReport: d.Decoder<ModelsReport> = d.object<ModelsReport
 
 export const decodeNoParams: d.Decoder<NoParams> = d.object<NoParams>({
 }, "closed");
+
+export const decodeNodeCanvasOpened: d.Decoder<NodeCanvasOpened> = d.object<NodeCanvasOpened>({
+  canvasCapability: d.text,
+  canvasCapabilityExpiresAtMs: d.integer(-9007199254740991, 9007199254740991),
+  canvasHostUrl: d.text,
+}, "open");
 
 export const decodeNodeEventParams: d.Decoder<NodeEventParams> = d.object<NodeEventParams>({
   event: d.text,
@@ -7501,6 +7730,13 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "budget.usage": d.lazy(() => decodeBudgetUsageParams),
   "budget.limits.get": d.lazy(() => decodeLimitsGetParams),
   "budget.limits.set": d.lazy(() => decodeLimitsSetParams),
+  "canvas.open": d.lazy(() => decodeCanvasOpenParams),
+  "canvas.list": d.lazy(() => decodeCanvasOfParams),
+  "node.canvas.capability.refresh": d.lazy(() => decodeNoParams),
+  "a2ui.push": d.lazy(() => decodeA2uiPushParams),
+  "a2ui.reset": d.lazy(() => decodeA2uiResetParams),
+  "a2ui.snapshot": d.lazy(() => decodeCanvasOfParams),
+  "a2ui.capabilities": d.lazy(() => decodeNoParams),
   "agent.identity.get": d.lazy(() => decodeAgentIdentityParams),
   "tools.catalog": d.lazy(() => decodeToolsCatalogParams),
   "skills.status": d.lazy(() => decodeSkillsStatusParams),
@@ -7635,6 +7871,13 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "budget.usage": d.lazy(() => decodeBudgetUsed),
   "budget.limits.get": d.lazy(() => decodeLimitsShown),
   "budget.limits.set": d.lazy(() => decodeLimitsShown),
+  "canvas.open": d.lazy(() => decodeCanvasOpened),
+  "canvas.list": d.lazy(() => decodeCanvasFiles),
+  "node.canvas.capability.refresh": d.lazy(() => decodeNodeCanvasOpened),
+  "a2ui.push": d.lazy(() => decodeA2uiPushed),
+  "a2ui.reset": d.lazy(() => decodeA2uiRemoved),
+  "a2ui.snapshot": d.lazy(() => decodeA2uiSurfaces),
+  "a2ui.capabilities": d.lazy(() => decodeA2uiVersions),
   "agent.identity.get": d.lazy(() => decodeAgentIdentity),
   "tools.catalog": d.lazy(() => decodeToolsCatalogue),
   "skills.status": d.lazy(() => decodeSkillsReport),
