@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use adjutant_domain::time::Span;
+use adjutant_tls::Fingerprint;
 
-use crate::endpoint::{Endpoint, Fingerprint};
+use crate::endpoint::Endpoint;
 
 /// Settings of `adjutant node`: which gateway gets what of this machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

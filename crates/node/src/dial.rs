@@ -1,24 +1,19 @@
 //! Opening one socket: TCP, TLS where the address says so, the upgrade.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use url::Url;
 
-use crate::endpoint::{Endpoint, Fingerprint};
+use adjutant_tls::{ClientStream, Trust};
+
+use crate::endpoint::Endpoint;
 use crate::socket_file::{self, FileStream};
 
 /// Bytes of a message taken from a gateway.
@@ -32,16 +27,13 @@ pub(crate) type Socket = WebSocketStream<Stream>;
 ///
 /// # Errors
 /// What stands in the way, in words.
-pub(crate) async fn dial(
-    endpoint: &Endpoint,
-    pinned: Option<&Fingerprint>,
-) -> Result<Socket, String> {
-    tokio::time::timeout(DIAL_TIMEOUT, open(endpoint, pinned))
+pub(crate) async fn dial(endpoint: &Endpoint, trust: &Trust) -> Result<Socket, String> {
+    tokio::time::timeout(DIAL_TIMEOUT, open(endpoint, trust))
         .await
         .unwrap_or_else(|_late| Err("the gateway does not answer".to_owned()))
 }
 
-async fn open(endpoint: &Endpoint, pinned: Option<&Fingerprint>) -> Result<Socket, String> {
+async fn open(endpoint: &Endpoint, trust: &Trust) -> Result<Socket, String> {
     let (stream, address) = match endpoint {
         Endpoint::Unix(path) => {
             let stream = socket_file::connect(path)
@@ -49,7 +41,7 @@ async fn open(endpoint: &Endpoint, pinned: Option<&Fingerprint>) -> Result<Socke
                 .map_err(|error| format!("{}: {error}", path.display()))?;
             (Stream::Unix(stream), "ws://localhost/".to_owned())
         }
-        Endpoint::Ws(url) => (connect(url, pinned).await?, url.to_string()),
+        Endpoint::Ws(url) => (connect(url, trust).await?, url.to_string()),
     };
     let config = WebSocketConfig::default()
         .max_message_size(Some(MESSAGE_BYTES_MAX))
@@ -64,7 +56,7 @@ async fn open(endpoint: &Endpoint, pinned: Option<&Fingerprint>) -> Result<Socke
     }
 }
 
-async fn connect(url: &Url, pinned: Option<&Fingerprint>) -> Result<Stream, String> {
+async fn connect(url: &Url, trust: &Trust) -> Result<Stream, String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(18_789);
     let plain = url.scheme() == "ws";
@@ -83,7 +75,10 @@ async fn connect(url: &Url, pinned: Option<&Fingerprint>) -> Result<Stream, Stri
                 if plain {
                     return Ok(Stream::Tcp(stream));
                 }
-                return Ok(Stream::Tls(Box::new(encrypt(stream, host, pinned).await?)));
+                let stream = adjutant_tls::connect(stream, host, trust)
+                    .await
+                    .map_err(|error| error.to_string())?;
+                return Ok(Stream::Tls(Box::new(stream)));
             }
             Err(error) => reason = format!("{address}: {error}"),
         }
@@ -91,93 +86,11 @@ async fn connect(url: &Url, pinned: Option<&Fingerprint>) -> Result<Stream, Stri
     Err(reason)
 }
 
-async fn encrypt(
-    stream: TcpStream,
-    host: &str,
-    pinned: Option<&Fingerprint>,
-) -> Result<TlsStream<TcpStream>, String> {
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_odd| format!("`{host}` is not a name a certificate can carry"))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match pinned {
-        Some(fingerprint) => Arc::new(Pinned {
-            fingerprint: fingerprint.clone(),
-            provider: Arc::clone(&provider),
-        }),
-        None => Arc::new(
-            rustls_platform_verifier::Verifier::new(Arc::clone(&provider))
-                .map_err(|error| format!("this system's certificates cannot be used: {error}"))?,
-        ),
-    };
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
-        .await
-        .map_err(|error| format!("no encrypted connection: {error}"))
-}
-
-/// Accepts one certificate, whoever signed it and whatever name it carries.
-#[derive(Debug)]
-struct Pinned {
-    fingerprint: Fingerprint,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if self.fingerprint.matches(end_entity) {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(rustls::Error::General(
-                "the gateway's certificate is not the pinned one".to_owned(),
-            ))
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, cert, dss, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, cert, dss, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
-
 /// What lies below a connection.
 pub(crate) enum Stream {
     Unix(FileStream),
     Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<ClientStream<TcpStream>>),
 }
 
 impl AsyncRead for Stream {

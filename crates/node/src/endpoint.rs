@@ -89,29 +89,6 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// SHA-256 of a certificate.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fingerprint(String);
-
-impl Fingerprint {
-    /// Reads 64 hex digits, with or without colons.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let text: String = text
-            .trim()
-            .chars()
-            .filter(|it| *it != ':')
-            .map(|it| it.to_ascii_lowercase())
-            .collect();
-        let right = text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit());
-        right.then_some(Self(text))
-    }
-
-    pub(crate) fn matches(&self, certificate: &[u8]) -> bool {
-        adjutant_vault::digest(certificate) == self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -151,14 +128,5 @@ mod tests {
             let error = Endpoint::parse(text).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
         }
-    }
-
-    #[test]
-    fn a_fingerprint_is_read_with_and_without_colons() {
-        let digest = adjutant_vault::digest(b"certificate");
-        let colons: Vec<&str> = (0..32).map(|at| &digest[at * 2..at * 2 + 2]).collect();
-        let print = Fingerprint::parse(&colons.join(":").to_uppercase()).unwrap();
-        assert!(print.matches(b"certificate") && !print.matches(b"another"));
-        assert_eq!(Fingerprint::parse("ab"), None);
     }
 }

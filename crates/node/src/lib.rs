@@ -28,9 +28,10 @@ mod socket_file;
 mod socket_file;
 mod state;
 
+pub use adjutant_tls::Fingerprint;
 pub use capability::{Capability, Effect, NodeFault, Offer, Order};
 pub use config::{Config, Finding, Media, Place, Run};
-pub use endpoint::{Endpoint, EndpointError, Fingerprint};
+pub use endpoint::{Endpoint, EndpointError};
 pub use host::NodeHost;
 pub use run::{Deps, Node, NodeError};
 pub use state::{Phase, Status, read_status};

@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use adjutant_ports::{Clock, Entropy};
+use adjutant_tls::{Fingerprint, Trust};
 use adjutant_vault::{DeviceIdentity, IdentityError, PayloadVersion, Secret};
 
 use crate::credential::Tokens;
 use crate::dial::dial;
-use crate::endpoint::{Endpoint, Fingerprint};
+use crate::endpoint::Endpoint;
 use crate::frames::{Hello, Refusal};
 use crate::handshake::{self, Badge, Failed, Shown};
 use crate::host::NodeHost;
@@ -70,7 +71,7 @@ pub struct Deps {
 pub struct Node {
     folder: PathBuf,
     endpoint: Endpoint,
-    pinned: Option<Fingerprint>,
+    trust: Trust,
     shared: Option<Secret<String>>,
     name: String,
     identity: DeviceIdentity,
@@ -122,7 +123,7 @@ impl Node {
         Ok(Self {
             folder: folder.to_owned(),
             endpoint,
-            pinned,
+            trust: pinned.map_or(Trust::System, Trust::Pinned),
             shared: shared.map(Secret::new),
             name,
             identity,
@@ -180,7 +181,7 @@ impl Node {
     }
 
     async fn attempt(&self, attempt: &mut Attempt, stop: &CancellationToken) -> Next {
-        let mut socket = match dial(&self.endpoint, self.pinned.as_ref()).await {
+        let mut socket = match dial(&self.endpoint, &self.trust).await {
             Ok(socket) => socket,
             Err(reason) => {
                 tracing::info!(gateway = %self.endpoint, %reason, "the gateway cannot be reached");
