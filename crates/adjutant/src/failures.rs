@@ -88,7 +88,7 @@ pub(crate) fn listen(error: &ListenError) -> Failure {
                  {}",
                 port.saturating_add(1)
             )),
-        ListenError::Config(_) => Failure::new(Exit::Config, "CONFIG", chain(error)),
+        ListenError::Config(_) | ListenError::Tls(_) => Failure::new(Exit::Config, "CONFIG", chain(error)),
         ListenError::Io { .. } => Failure::new(Exit::Failed, "LISTEN", chain(error)),
     }
 }

@@ -14,13 +14,19 @@ use adjutant_domain::time::Span;
 pub struct Config {
     /// TCP port; 0 takes any free one. Needs a restart.
     pub port: u16,
-    /// Address to listen on. Only loopback: other addresses need TLS, which this version does not have. Needs a restart.
+    /// Address to listen on. One that other machines reach needs `allow_remote` and `tls`. Needs a restart.
     pub bind: IpAddr,
+    /// Whether other machines may connect to the port. Without it `bind` is on loopback. Needs a restart.
+    pub allow_remote: bool,
+    /// How the port is encrypted.
+    pub tls: adjutant_tls::Config,
     /// Web origins that may connect besides the gateway's own, exactly as a browser sends them: `https://panel.example:8443`.
     pub allowed_origins: Vec<String>,
-    /// Host names by which the gateway may be addressed besides `localhost` and its own address.
+    /// Host names and addresses by which the gateway may be addressed besides `localhost`, the address that was
+    /// connected to and `tls.names`.
     pub allowed_hosts: Vec<String>,
-    /// Proxies whose forwarding headers count. Everybody else's are refused.
+    /// Addresses of proxies whose forwarding headers count. Everybody else's are refused, and nobody who comes from such
+    /// an address is taken for a program of this machine.
     pub trusted_proxies: Vec<IpAddr>,
     /// A browser Control UI to serve besides.
     pub control_ui: ControlUiConfig,
@@ -56,6 +62,8 @@ impl Default for Config {
         Self {
             port: 18_789,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            allow_remote: false,
+            tls: adjutant_tls::Config::default(),
             allowed_origins: Vec::new(),
             allowed_hosts: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -155,13 +163,11 @@ impl Config {
                 message,
             });
         };
-        if !self.bind.is_loopback() {
-            let message = format!(
-                "{} is reachable from other machines, and that needs TLS, which this version does not have; use 127.0.0.1 \
-                 and an SSH tunnel or a proxy with TLS on this machine",
-                self.bind
-            );
+        if let Some(message) = self.exposure() {
             found("bind", message);
+        }
+        for it in self.tls.check() {
+            found(&format!("tls.{}", it.key), it.message);
         }
         for origin in &self.allowed_origins {
             if !is_origin(origin) {
@@ -172,7 +178,8 @@ impl Config {
             }
         }
         for host in &self.allowed_hosts {
-            if host.is_empty() || host.contains(['/', ':', '*', ' ', '@']) {
+            let address = host.parse::<IpAddr>().is_ok();
+            if !address && (host.is_empty() || host.contains(['/', ':', '*', ' ', '@'])) {
                 found(
                     "allowed_hosts",
                     format!("`{host}` is not a host name without port and pattern"),
@@ -230,6 +237,25 @@ impl Config {
         }
         findings
     }
+
+    /// What is missing before other machines may reach the address, in words; none when it is on loopback or nothing is
+    /// missing. The token is not asked for here: there is no gateway without one (S1, S2).
+    fn exposure(&self) -> Option<String> {
+        if self.bind.is_loopback() {
+            return None;
+        }
+        let missing = match (self.allow_remote, self.tls.is_on()) {
+            (true, true) => return None,
+            (false, true) => "`allow_remote = true`",
+            (true, false) => "TLS, such as `tls.mode = \"self_signed\"`",
+            (false, false) => "`allow_remote = true` and TLS, such as `tls.mode = \"self_signed\"`",
+        };
+        Some(format!(
+            "{} is reachable from other machines, and that needs {missing}; or use 127.0.0.1 with an SSH tunnel or a proxy \
+             with TLS on this machine",
+            self.bind
+        ))
+    }
 }
 
 fn is_origin(text: &str) -> bool {
@@ -270,6 +296,48 @@ mod tests {
                     .iter()
                     .all(|f| f.key == "bind" && f.message.contains("127.0.0.1"))
             );
+        }
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_tls_and_permission_and_names_what_is_missing() {
+        // covers: S1, D1
+        let said = |allow_remote: bool, mode: adjutant_tls::Mode| {
+            let tls = adjutant_tls::Config {
+                mode,
+                ..adjutant_tls::Config::default()
+            };
+            let config = Config {
+                bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                allow_remote,
+                tls,
+                ..Config::default()
+            };
+            config
+                .check()
+                .into_iter()
+                .map(|it| it.message)
+                .collect::<String>()
+        };
+        use adjutant_tls::Mode::{Off, SelfSigned};
+        assert_eq!(said(true, SelfSigned), "");
+        let (flag, tls) = ("allow_remote", "tls.mode");
+        assert!(said(false, SelfSigned).contains(flag) && !said(false, SelfSigned).contains(tls));
+        assert!(said(true, Off).contains(tls) && !said(true, Off).contains(flag));
+        assert!(said(false, Off).contains(tls) && said(false, Off).contains(flag));
+    }
+
+    #[test]
+    fn hosts_are_names_and_addresses_without_a_port() {
+        let with = |host: &str| Config {
+            allowed_hosts: vec![host.to_owned()],
+            ..Config::default()
+        };
+        for good in ["box.lan", "192.0.2.7", "2001:db8::1"] {
+            assert_eq!(with(good).check(), vec![], "{good}");
+        }
+        for bad in ["box.lan:1", "*.lan", "", "https://a"] {
+            assert_eq!(with(bad).check().len(), 1, "{bad}");
         }
     }
 

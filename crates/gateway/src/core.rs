@@ -14,10 +14,11 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::clock::Entropy;
 use adjutant_ports::{Bus, Clock, ConfigDoor, Files, Models, Store};
 use adjutant_telemetry::Metrics;
+use adjutant_tls::Server;
 use adjutant_vault::Token;
 
 use crate::config::Config;
-use crate::edge::{Pages, Signatures, Throttle};
+use crate::edge::{Listeners, Pages, Signatures, Throttle};
 use crate::hub::Hub;
 use crate::lanes::Lanes;
 use crate::nodes::Nodes;
@@ -66,6 +67,7 @@ pub struct Deps {
 pub(crate) struct Core {
     pub(crate) deps: Deps,
     pub(crate) config: Config,
+    pub(crate) tls: Option<Arc<Server>>,
     pub(crate) started_at: Timestamp,
     pub(crate) started: Duration,
     pub(crate) hub: Hub,
@@ -86,7 +88,12 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(deps: Deps, config: Config, port: u16, stop: CancellationToken) -> Arc<Self> {
+    pub(crate) fn new(
+        deps: Deps,
+        config: Config,
+        listeners: &Listeners,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|myself| Self {
             myself: Weak::clone(myself),
             started_at: deps.clock.now(),
@@ -104,7 +111,8 @@ impl Core {
             signatures: Signatures::default(),
             nodes: Nodes::default(),
             revocations: AtomicU64::new(0),
-            port,
+            port: listeners.address().port(),
+            tls: listeners.tls.clone(),
             connections: Arc::default(),
             stop,
             next_connection: AtomicU64::new(1),

@@ -17,7 +17,7 @@ use adjutant_protocol::events::connection::{
 
 use crate::config::{Config, Finding};
 use crate::core::{Core, Deps};
-use crate::edge::{Admission, Listeners, Source, Stream, accept, serve_connection};
+use crate::edge::{Admission, Arrived, Listeners, Source, accept, serve_connection};
 use crate::nodes::NodesDoor;
 
 /// Readers of the feed also look by themselves this often, in case a notice was lost (R16).
@@ -85,8 +85,7 @@ impl Gateway {
         if let Some(finding) = self.config.check().into_iter().next() {
             return Err(finding.into());
         }
-        let port = listeners.address().port();
-        let core = Core::new(self.deps, self.config, port, stop);
+        let core = Core::new(self.deps, self.config, &listeners, stop);
         if let Some(door) = &self.nodes {
             door.open(Arc::downgrade(&core));
         }
@@ -98,6 +97,10 @@ impl Gateway {
         tasks.spawn(feed(Arc::clone(&core), watch));
         tasks.spawn(keep_time(Arc::clone(&core)));
         tasks.spawn(keep_told(Arc::clone(&core)));
+        if let Some(tls) = core.tls.clone() {
+            let stop = core.stop.clone();
+            tasks.spawn(async move { tls.keep_fresh(&stop).await });
+        }
         accept_all(&core, &listeners, &tasks).await;
         drop(listeners);
         tasks.close();
@@ -125,7 +128,7 @@ async fn accept_all(core: &Arc<Core>, listeners: &Listeners, tasks: &TaskTracker
             admission.vacancy().await;
             accept(listeners).await
         });
-        let (stream, source) = match accepted.await {
+        let (arrived, source) = match accepted.await {
             None => return,
             Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
@@ -137,21 +140,23 @@ async fn accept_all(core: &Arc<Core>, listeners: &Listeners, tasks: &TaskTracker
         let full = core.connections.load(std::sync::atomic::Ordering::Relaxed)
             >= u64::from(config.connections_max);
         let ip = match source {
-            Source::Tcp(address) => Some(address.ip()),
+            Source::Tcp { from, .. } => Some(from.ip()),
             Source::Socket => None,
         };
         match admission.take(ip) {
             Some(slot) if !full => {
                 tasks.spawn(serve_connection(
                     Arc::clone(core),
-                    stream,
+                    arrived,
                     source,
                     port,
                     slot,
                 ));
             }
+            // Nothing can be said through an encrypted port before the handshake: it is closed.
+            _ if matches!(arrived, Arrived::Port(_)) && core.tls.is_some() => {}
             _ => {
-                tasks.spawn(turn_away(stream));
+                tasks.spawn(turn_away(arrived));
             }
         }
     }
@@ -160,11 +165,19 @@ async fn accept_all(core: &Arc<Core>, listeners: &Listeners, tasks: &TaskTracker
 const TURNED_AWAY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Refused with a hint, without reading anything.
-async fn turn_away(mut stream: Stream) {
+async fn turn_away(arrived: Arrived) {
     use tokio::io::AsyncWriteExt as _;
     let said = async {
-        stream.write_all(TURNED_AWAY).await?;
-        stream.shutdown().await
+        match arrived {
+            Arrived::Port(mut stream) => {
+                stream.write_all(TURNED_AWAY).await?;
+                stream.shutdown().await
+            }
+            Arrived::File(mut stream) => {
+                stream.write_all(TURNED_AWAY).await?;
+                stream.shutdown().await
+            }
+        }
     };
     drop(tokio::time::timeout(Duration::from_secs(1), said).await);
 }

@@ -18,7 +18,12 @@ use crate::edge::throttle::Class;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The port.
-    Tcp(SocketAddr),
+    Tcp {
+        /// The other end.
+        from: SocketAddr,
+        /// Our own address that was connected to.
+        to: IpAddr,
+    },
     /// The socket file, which only the owner can open.
     #[cfg_attr(windows, allow(dead_code, reason = "it has no socket files"))]
     Socket,
@@ -73,7 +78,7 @@ pub(crate) fn check(
     parts: &Parts,
 ) -> Result<Peer, Refusal> {
     let near = match source {
-        Source::Tcp(_) => check_host(config, parts)?,
+        Source::Tcp { to, .. } => check_host(config, to, parts)?,
         Source::Socket => true,
     };
     let mut peer = check_forwarding(config, source, &parts.headers)?;
@@ -84,7 +89,7 @@ pub(crate) fn check(
 }
 
 /// Whether the name is one of this machine's own.
-fn check_host(config: &Config, parts: &Parts) -> Result<bool, Refusal> {
+fn check_host(config: &Config, to: IpAddr, parts: &Parts) -> Result<bool, Refusal> {
     let refuse = || {
         let message = "this gateway does not answer to that host name";
         Err(Refusal::new(
@@ -109,12 +114,21 @@ fn check_host(config: &Config, parts: &Parts) -> Result<bool, Refusal> {
     let address = name.parse::<IpAddr>();
     let near = name == "localhost" || address.as_ref().is_ok_and(IpAddr::is_loopback);
     let known = near
-        || address.is_ok_and(|ip| ip == config.bind)
+        || address.is_ok_and(|ip| ip == to.to_canonical())
         || config
             .allowed_hosts
             .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(&name));
+            .chain(&config.tls.names)
+            .any(|allowed| is_same_host(allowed, &name));
     if known { Ok(near) } else { refuse() }
+}
+
+/// Addresses are the same however they are written.
+fn is_same_host(allowed: &str, name: &str) -> bool {
+    match (allowed.parse::<IpAddr>(), name.parse::<IpAddr>()) {
+        (Ok(allowed), Ok(name)) => allowed == name,
+        _ => allowed.eq_ignore_ascii_case(name),
+    }
 }
 
 /// The name without port, brackets and final dot, in lower case.
@@ -147,7 +161,8 @@ fn is_port(text: &str) -> bool {
     text.parse::<u16>().is_ok()
 }
 
-const FORWARDING: [&str; 12] = [
+const FORWARDING: [&str; 13] = [
+    "via",
     "forwarded",
     "x-real-ip",
     "x-client-ip",
@@ -166,7 +181,7 @@ fn check_forwarding(config: &Config, source: Source, headers: &HeaderMap) -> Res
     let forwarded = headers.keys().any(|name| {
         name.as_str().starts_with("x-forwarded-") || FORWARDING.contains(&name.as_str())
     });
-    let Source::Tcp(address) = source else {
+    let Source::Tcp { from: address, .. } = source else {
         return if forwarded {
             Err(unlisted_proxy())
         } else {
@@ -178,14 +193,16 @@ fn check_forwarding(config: &Config, source: Source, headers: &HeaderMap) -> Res
         };
     };
     let ip = address.ip().to_canonical();
+    let proxy = config.trusted_proxies.contains(&ip);
     if !forwarded {
+        // A proxy that forgot its headers still speaks for somebody else.
         return Ok(Peer {
             source,
             counted: Some(ip),
-            local: ip.is_loopback(),
+            local: ip.is_loopback() && !proxy,
         });
     }
-    if !config.trusted_proxies.contains(&ip) {
+    if !proxy {
         return Err(unlisted_proxy());
     }
     // The nearest address that is not one of our proxies; what stands left of it, anybody may have written.
@@ -350,9 +367,10 @@ fn is_own_fetch(headers: &HeaderMap) -> bool {
 }
 
 fn is_allowed(config: &Config, port: u16, origin: &str) -> bool {
-    let own = ["http://127.0.0.1", "http://localhost", "http://[::1]"]
+    let scheme = if config.tls.is_on() { "https" } else { "http" };
+    let own = ["127.0.0.1", "localhost", "[::1]"]
         .into_iter()
-        .any(|base| origin.strip_prefix(base) == Some(format!(":{port}").as_str()));
+        .any(|host| origin == format!("{scheme}://{host}:{port}"));
     own || config
         .allowed_origins
         .iter()
@@ -416,4 +434,30 @@ fn locked_out(left: std::time::Duration) -> Refusal {
     let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, Code::RateLimited, message);
     refusal.fault = refusal.fault.with_retry_after(left);
     refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_known_when_it_is_listed_or_the_address_that_was_connected_to() {
+        // covers: S4
+        let config = Config {
+            allowed_hosts: vec!["Box.lan".to_owned(), "2001:db8::2".to_owned()],
+            ..Config::default()
+        };
+        let known = |host: &str| {
+            let request = http::Request::builder().header(header::HOST, host).body(());
+            let parts = request.map(|it| it.into_parts().0);
+            let to = IpAddr::from([192, 0, 2, 7]);
+            parts.ok().and_then(|it| check_host(&config, to, &it).ok())
+        };
+        assert_eq!(known("192.0.2.7:18789"), Some(false));
+        assert_eq!(known("box.LAN"), Some(false));
+        assert_eq!(known("[2001:DB8:0::2]:1"), Some(false));
+        assert_eq!(known("localhost"), Some(true));
+        assert_eq!(known("192.0.2.8"), None);
+        assert_eq!(known("[2001:db8::3]"), None);
+    }
 }

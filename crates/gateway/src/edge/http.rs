@@ -24,7 +24,8 @@ use crate::compat;
 use crate::core::Core;
 use crate::edge::admission::Slot;
 use crate::edge::guard::{self, Peer, Refusal, Source};
-use crate::edge::listen::Stream;
+use crate::edge::listen::Arrived;
+use crate::edge::secure::secure;
 use crate::node_page;
 use crate::socket;
 
@@ -83,7 +84,7 @@ impl Drop for Counted {
 /// Serves one connection until it ends, is evicted, or becomes a WebSocket.
 pub(crate) async fn serve_connection(
     core: Arc<Core>,
-    stream: Stream,
+    arrived: Arrived,
     source: Source,
     port: u16,
     slot: Slot,
@@ -100,6 +101,15 @@ pub(crate) async fn serve_connection(
         core,
     });
     let handshake = connection.core.config.handshake_timeout.duration();
+    let secured = tokio::time::timeout(handshake, secure(connection.core.tls.as_deref(), arrived));
+    let stream = tokio::select! {
+        secured = secured => match secured {
+            Ok(Some(stream)) => stream,
+            Ok(None) | Err(_) => return,
+        },
+        () = evicted.cancelled() => return,
+        () = stop.cancelled() => return,
+    };
     let service = service_fn(move |request| {
         let connection = Arc::clone(&connection);
         async move { Ok::<_, Infallible>(answer(&connection, request).await) }
@@ -335,7 +345,7 @@ fn operator(connection: &Connection, peer: &Peer, surface: Surface) -> Caller {
 
 pub(crate) fn principal(peer: &Peer) -> &'static str {
     match peer.source {
-        Source::Tcp(_) => "token",
+        Source::Tcp { .. } => "token",
         Source::Socket => "socket",
     }
 }

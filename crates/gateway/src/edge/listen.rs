@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+
+use adjutant_tls::{CertificateError, Server};
 
 use crate::config::{Config, Finding};
 use crate::edge::guard::Source;
@@ -19,6 +22,9 @@ pub enum ListenError {
     /// A setting forbids it.
     #[error("{0}")]
     Config(#[from] Finding),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] CertificateError),
     /// Somebody else has the port.
     #[error(
         "port {port} on {address} is taken; stop the other program or choose another with `--port`"
@@ -42,6 +48,7 @@ pub enum ListenError {
 /// Open listeners.
 pub struct Listeners {
     pub(crate) tcp: TcpListener,
+    pub(crate) tls: Option<Arc<Server>>,
     address: SocketAddr,
     local: Option<SocketFile>,
     socket: Option<PathBuf>,
@@ -58,6 +65,7 @@ impl Listeners {
         if let Some(finding) = config.check().into_iter().next() {
             return Err(finding.into());
         }
+        let tls = Server::open(&config.tls, state_dir)?.map(Arc::new);
         let wanted = SocketAddr::new(config.bind, config.port);
         let io = |place: String| move |source| ListenError::Io { place, source };
         let tcp = TcpListener::bind(wanted).await.map_err(|source| {
@@ -78,6 +86,7 @@ impl Listeners {
         let local = SocketFile::bind(&path).map_err(io(path.display().to_string()))?;
         Ok(Self {
             tcp,
+            tls,
             address,
             socket: local.is_some().then_some(path),
             local,
@@ -88,6 +97,12 @@ impl Listeners {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What the port shows to those who dial; none when it is not encrypted.
+    #[must_use]
+    pub fn certificate(&self) -> Option<adjutant_tls::Leaf> {
+        self.tls.as_ref().map(|it| it.leaf())
     }
 
     /// The socket file.
@@ -114,20 +129,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// A connection.
 pub(crate) type Stream = Box<dyn Io>;
 
+/// A connection from which nothing was read yet.
+pub(crate) enum Arrived {
+    /// Through the port, in the clear as yet.
+    Port(TcpStream),
+    /// Through the socket file.
+    File(Stream),
+}
+
 /// The next connection of either listener.
-pub(crate) async fn accept(listeners: &Listeners) -> std::io::Result<(Stream, Source)> {
+pub(crate) async fn accept(listeners: &Listeners) -> std::io::Result<(Arrived, Source)> {
     if let Some(local) = &listeners.local {
         return tokio::select! {
             tcp = listeners.tcp.accept() => accepted_tcp(tcp?),
-            local = local.accept() => local,
+            local = local.accept() => local.map(|(stream, source)| (Arrived::File(stream), source)),
         };
     }
     accepted_tcp(listeners.tcp.accept().await?)
 }
 
-fn accepted_tcp(
-    (stream, address): (tokio::net::TcpStream, SocketAddr),
-) -> std::io::Result<(Stream, Source)> {
+fn accepted_tcp((stream, from): (TcpStream, SocketAddr)) -> std::io::Result<(Arrived, Source)> {
     stream.set_nodelay(true)?;
-    Ok((Box::new(stream), Source::Tcp(address)))
+    let to = stream.local_addr()?.ip();
+    Ok((Arrived::Port(stream), Source::Tcp { from, to }))
 }

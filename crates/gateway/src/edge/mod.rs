@@ -7,6 +7,7 @@ mod listen;
 mod meter;
 mod pages;
 mod replay;
+mod secure;
 #[cfg(unix)]
 mod socket_file;
 #[cfg(not(unix))]
@@ -17,8 +18,8 @@ mod throttle;
 pub(crate) use admission::Admission;
 pub(crate) use guard::{Peer, Refusal, Source};
 pub(crate) use http::{Connection, principal, serve_connection};
+pub(crate) use listen::{Arrived, accept};
 pub use listen::{ListenError, Listeners, SOCKET_FILE};
-pub(crate) use listen::{Stream, accept};
 pub(crate) use meter::{Meter, Metered};
 pub(crate) use pages::Pages;
 pub(crate) use replay::Signatures;

@@ -227,7 +227,10 @@ impl Handle<DeviceSetupCode> for Core {
             Some(_) => return Err(refuse("`ttlMs` must be between 10 s and 10 min")),
         };
         let url = match &params.url {
-            None => format!("ws://127.0.0.1:{}", self.port()),
+            None => {
+                let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+                format!("{scheme}://127.0.0.1:{}", self.port())
+            }
             Some(url) if is_gateway_url(url) => url.clone(),
             Some(_) => {
                 let reason = "`url` must begin with wss://, or with ws:// on this machine";

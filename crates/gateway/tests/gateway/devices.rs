@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::key::{Ask, Ended, Key};
-use crate::world::{TOKEN, World};
+use crate::world::{PROXY, TOKEN, World};
 
 const READ: &str = "operator.read";
 const WRITE: &str = "operator.write";
@@ -12,7 +12,7 @@ const PAIRING: &str = "operator.pairing";
 
 /// A world whose proxy on loopback is trusted, so that tests can come from afar.
 async fn world() -> World {
-    World::with(|config| config.trusted_proxies.push([127, 0, 0, 1].into())).await
+    World::with(|config| config.trusted_proxies.push(PROXY.into())).await
 }
 
 fn token_of(hello: &Value) -> String {

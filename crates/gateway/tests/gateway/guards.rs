@@ -5,7 +5,8 @@ use serde_json::json;
 use adjutant_gateway::{Config, Listeners};
 use adjutant_protocol::{Scope, Scopes};
 
-use crate::world::{TOKEN, World};
+use crate::key::{Ask, Key};
+use crate::world::{PROXY, TOKEN, World};
 
 const JSON: &str = "Content-Type: application/json";
 const HEALTH: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"health"}"#;
@@ -107,6 +108,66 @@ async fn forwarding_headers_count_only_from_listed_proxies() {
             .0,
         200
     );
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_wrote_before_the_proxy_does_not_count() {
+    // covers: S5, S7
+    let world = World::with(|config| {
+        config.trusted_proxies.push([127, 0, 0, 1].into());
+        config.trusted_proxies.push([198, 51, 100, 9].into());
+    })
+    .await;
+    let wrong = bearer("wrong-wrong-wrong-wrong-wrong-wrong");
+    // One client behind two proxies, with another invention in front each time, is one source.
+    for n in 0..11 {
+        let chain = format!("X-Forwarded-For: 203.0.113.{n}, 203.0.113.77, 198.51.100.9");
+        let (status, _) = world
+            .http("POST", "/rpc", &[&wrong, JSON, &chain], HEALTH)
+            .await;
+        assert_eq!(status, if n < 10 { 401 } else { 429 }, "attempt {n}");
+    }
+    let right = bearer(TOKEN);
+    let ask = async |chain: &str| {
+        let chain = format!("X-Forwarded-For: {chain}");
+        let headers: [&str; 3] = [&right, JSON, &chain];
+        world.http("POST", "/rpc", &headers, HEALTH).await.0
+    };
+    assert_eq!(ask("203.0.113.77").await, 429);
+    assert_eq!(ask("203.0.113.78").await, 200);
+    // What the proxy did not write as an address is no address.
+    assert_eq!(ask("203.0.113.78, unknown").await, 403);
+    assert_eq!(ask("").await, 403);
+}
+
+#[tokio::test]
+async fn who_comes_through_a_proxy_is_not_on_this_machine_whatever_the_headers_say() {
+    // covers: S5, S13
+    let world = World::with(|config| config.trusted_proxies.push(PROXY.into())).await;
+    let local = Ask::operator(&["operator.read"]);
+    world.device(&Key::new("near"), &local).await.hello();
+    for (n, says) in ["127.0.0.1", "::1", "localhost", "192.0.2.1, 127.0.0.1"]
+        .iter()
+        .enumerate()
+    {
+        let key = Key::new(&format!("far-{n}"));
+        match world
+            .ws("/", &[("x-forwarded-for", (*says).to_owned())])
+            .await
+        {
+            // Turned away before anything else: `localhost` is no address.
+            Err(error) => assert!(error.contains("403") && *says == "localhost", "{error}"),
+            Ok(client) => {
+                drop(client);
+                let ended = world.device(&key, &local.clone().afar(says)).await;
+                assert_eq!(ended.detail(), "PAIRING_REQUIRED", "{says}");
+            }
+        }
+    }
+    // A proxy that adds no header at all.
+    let silent = World::with(|config| config.trusted_proxies.push([127, 0, 0, 1].into())).await;
+    let ended = silent.device(&Key::new("far"), &local).await;
+    assert_eq!(ended.detail(), "PAIRING_REQUIRED");
 }
 
 #[tokio::test]

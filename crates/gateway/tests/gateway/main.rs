@@ -17,4 +17,5 @@ mod replay;
 mod rpc;
 mod sockets;
 mod surfaces;
+mod tls;
 mod world;

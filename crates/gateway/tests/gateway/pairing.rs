@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::key::{Ask, Ended, Key};
-use crate::world::{Client, TOKEN, World, connect};
+use crate::world::{Client, PROXY, TOKEN, World, connect};
 
 const READ: &str = "operator.read";
 const WRITE: &str = "operator.write";
@@ -11,7 +11,7 @@ const ADMIN: &str = "operator.admin";
 const PAIRING: &str = "operator.pairing";
 
 async fn world() -> World {
-    World::with(|config| config.trusted_proxies.push([127, 0, 0, 1].into())).await
+    World::with(|config| config.trusted_proxies.push(PROXY.into())).await
 }
 
 async fn asks(world: &World, name: &str, ask: &Ask) -> Value {

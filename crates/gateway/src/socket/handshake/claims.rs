@@ -168,8 +168,8 @@ impl Hand<'_> {
         };
         let near = self.peer.local && !self.browser.origin;
         let rule = match self.peer.source {
-            Source::Tcp(_) if near => NonceRule::OptionalOnThisMachine,
-            Source::Tcp(_) | Source::Socket => NonceRule::Required,
+            Source::Tcp { .. } if near => NonceRule::OptionalOnThisMachine,
+            Source::Tcp { .. } | Source::Socket => NonceRule::Required,
         };
         let proven = verify_device(&claim, self.nonce, core.now().as_millis(), rule);
         let fresh = |version| {

@@ -301,7 +301,7 @@ impl Hand<'_> {
         let text = device_token(&core.deps.token, &device.id, ask.role, &new.salt);
         let by = match self.peer.source {
             Source::Socket => "frames:socket",
-            Source::Tcp(_) => "frames:token",
+            Source::Tcp { .. } => "frames:token",
         };
         let put = core.deps.store.put_device_token(
             core.owner(),
