@@ -84,6 +84,7 @@ impl Running {
         let listeners = Listeners::bind(&config.gateway, home)
             .await
             .map_err(|e| failures::listen(&e))?;
+        let certificate = listeners.certificate();
         let (address, socket) = (listeners.address(), listeners.socket().map(Path::to_owned));
         let engine = parts
             .engine(Some(address.port()))
@@ -115,6 +116,7 @@ impl Running {
             let said = PidFile {
                 pid: std::process::id(),
                 address: Some(address),
+                fingerprint: certificate.map(|it| it.fingerprint.to_string()),
                 socket: socket.clone(),
                 version: Some(crate::VERSION.to_owned()),
                 started_at: Some(parts.doors.clock.now()),

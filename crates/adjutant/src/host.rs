@@ -13,7 +13,7 @@ use adjutant_cli::{
     SandboxDriver, ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants,
     WorkerOptions, Workers,
 };
-use adjutant_client::Credential;
+use adjutant_client::{Credential, Endpoint, Fingerprint};
 use adjutant_policy::command::{Surroundings, analyse};
 use adjutant_ports::config::{ConfigDoor as _, ConfigFault};
 use adjutant_ports::store::{AuditStore as _, RunIndex as _};
@@ -95,9 +95,9 @@ impl Machine {
     /// Where the gateway lives. Works with a broken configuration, too: a gateway must be stoppable.
     fn place(&self) -> Result<Place, Failure> {
         let (home, sources) = self.sources(Vec::new())?;
-        let path = Settings::open(sources, &home)
-            .ok()
-            .and_then(|s| s.current().tree.logging.path.clone());
+        let loaded = Settings::open(sources, &home).ok().map(|it| it.current());
+        let path = loaded.as_ref().and_then(|it| it.tree.logging.path.clone());
+        let tls = loaded.map(|it| it.tree.gateway.tls.clone());
         let log = log_file(&home, path.as_deref());
         let service = Service::here(Entry::gateway(), &home, &log);
         Ok(Place {
@@ -105,6 +105,7 @@ impl Machine {
             log,
             config: self.asked().config,
             credential: Credential::None,
+            tls: tls.unwrap_or_default(),
             service,
             home,
         })
@@ -253,6 +254,10 @@ impl Host for Machine {
             }
             Life::Down | Life::Stale { .. } => Ok(None),
         }
+    }
+
+    fn pin_of(&self, endpoint: &Endpoint) -> Result<Option<Fingerprint>, Failure> {
+        Ok(self.settings()?.1.current().tree.client.pin_of(endpoint))
     }
 
     async fn ephemeral_gateway(&self, options: EphemeralOptions) -> Result<Ephemeral, Failure> {

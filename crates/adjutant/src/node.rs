@@ -34,7 +34,7 @@ impl NodeControl for Machine {
         let pinned = pinned
             .map(|text| {
                 Fingerprint::parse(&text)
-                    .ok_or_else(|| Failure::usage("`--fingerprint` must be 64 hex digits"))
+                    .ok_or_else(|| Failure::usage("`--tls-fingerprint` must be 64 hex digits"))
             })
             .transpose()?;
         if pinned.is_some() && !endpoint.is_tls() {
@@ -139,7 +139,7 @@ fn arguments(options: &NodeOptions) -> Result<Vec<String>, Failure> {
         add("--name", name);
     }
     if let Some(fingerprint) = &options.fingerprint {
-        add("--fingerprint", fingerprint);
+        add("--tls-fingerprint", fingerprint);
     }
     for it in &options.without {
         add("--without", it);

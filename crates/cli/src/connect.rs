@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::ops::Deref;
 
-use adjutant_client::{Client, Credential, Endpoint};
+use adjutant_client::{Client, Credential, Endpoint, Fingerprint};
 use adjutant_domain::id::ClientKey;
 use adjutant_protocol::methods::agents::AgentsList;
 use adjutant_protocol::methods::common::NoParams;
@@ -99,7 +99,7 @@ impl Connection {
                     .map_or(Credential::None, Credential::token),
             };
             return Ok(standing(
-                Client::connect(Endpoint::parse(address)?, credential).await?,
+                Client::connect(endpoint(cx, address)?, credential).await?,
             ));
         }
         if let Some(found) = cx.host.local_gateway().await? {
@@ -189,6 +189,20 @@ impl Connection {
 pub(crate) async fn reach(cx: &Cx<'_>, found: Reachable) -> Result<Client, Failure> {
     let credential = given_credential(cx)?.unwrap_or(found.credential);
     Ok(Client::connect(found.endpoint, credential).await?)
+}
+
+/// The gateway that was named, with what is pinned for it: by a flag, else by the configuration.
+fn endpoint(cx: &Cx<'_>, address: &str) -> Result<Endpoint, Failure> {
+    let endpoint = Endpoint::parse(address)?;
+    if let Some(text) = &cx.global.tls_fingerprint {
+        let fingerprint = Fingerprint::parse(text)
+            .ok_or_else(|| Failure::usage("`--tls-fingerprint` must be 64 hex digits"))?;
+        return Ok(endpoint.pinned(fingerprint)?);
+    }
+    match cx.host.pin_of(&endpoint)? {
+        Some(fingerprint) => Ok(endpoint.pinned(fingerprint)?),
+        None => Ok(endpoint),
+    }
 }
 
 fn given_credential(cx: &Cx<'_>) -> Result<Option<Credential>, Failure> {

@@ -188,6 +188,7 @@ impl From<ClientError> for Failure {
             ClientError::BadEndpoint { hint, .. } => Self::new(Exit::Usage, "BAD_ENDPOINT", message).with_hint(hint),
             ClientError::Unreachable { .. } => Self::new(Exit::Unreachable, "UNREACHABLE", message)
                 .with_hint("start a gateway with `adjutant gateway start`, or look with `adjutant gateway status`"),
+            ClientError::Untrusted { hint, .. } => Self::new(Exit::Denied, "TLS_UNTRUSTED", message).with_hint(hint),
             ClientError::Refused { code, hint, retry_after, .. } => {
                 let message = without_method(&code, message);
                 let mut failure = Self::new(exit_of_code(&code), code, message);

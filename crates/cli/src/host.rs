@@ -7,7 +7,7 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use adjutant_client::{Credential, Endpoint};
+use adjutant_client::{Credential, Endpoint, Fingerprint};
 use adjutant_domain::time::Timestamp;
 use async_trait::async_trait;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::host_backup::Backups;
 use crate::host_node::NodeControl;
+use crate::host_tls::TlsState;
 
 /// Who builds the walls around a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,6 +56,12 @@ pub trait Host: NodeControl + Backups + Send + Sync {
     /// # Errors
     /// When that cannot be found out.
     async fn local_gateway(&self) -> Result<Option<Reachable>, Failure>;
+
+    /// The certificate by which the gateway at `endpoint` is known.
+    ///
+    /// # Errors
+    /// When the configuration is wrong.
+    fn pin_of(&self, endpoint: &Endpoint) -> Result<Option<Fingerprint>, Failure>;
 
     /// Starts a gateway in this process, for as long as the guard lives. Only called when none runs.
     ///
@@ -323,6 +330,9 @@ pub struct GatewayState {
     /// Where it listens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<SocketAddr>,
+    /// The certificate its port shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsState>,
     /// Its socket file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub socket: Option<PathBuf>,

@@ -22,6 +22,7 @@ mod follow;
 mod host;
 mod host_backup;
 mod host_node;
+mod host_tls;
 mod lines;
 mod platform;
 mod reference;
@@ -39,6 +40,7 @@ pub use host::{
 };
 pub use host_backup::{BackupDone, BackupOptions, Backups, RestoreDone};
 pub use host_node::{NodeControl, NodeOptions, NodeState};
+pub use host_tls::TlsState;
 pub use reference::reference_markdown;
 
 use args::{Cli, Command, GatewayCommand, Global, NodeCommand, WorkerCommand};
@@ -92,6 +94,12 @@ async fn carry_out(cx: &Cx<'_>, command: Option<Command>) -> Result<Exit, Failur
             (false, _) => Verbosity::Debug,
         },
     })?;
+    // A node may have its gateway from the configuration; every other command means the one of this machine.
+    let named = cx.global.gateway.is_some() || matches!(command, Some(Command::Node(_)));
+    if cx.global.tls_fingerprint.is_some() && !named {
+        let message = "`--tls-fingerprint` is for another gateway than the one of this machine";
+        return Err(Failure::usage(message).with_hint("name it with `--gateway wss://…`"));
+    }
     let limit = cx.global.timeout.map(|span| span.duration());
     match (limit, &command) {
         // These look at the clock themselves, or have no end by design.

@@ -54,7 +54,7 @@ impl Client {
     /// [`PATIENCE`].
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`], [`ClientError::Refused`] or [`ClientError::TimedOut`].
+    /// [`ClientError::Unreachable`], [`ClientError::Untrusted`], [`ClientError::Refused`] or [`ClientError::TimedOut`].
     pub async fn connect(endpoint: Endpoint, credential: Credential) -> Result<Self, ClientError> {
         Self::connect_with(endpoint, credential, PATIENCE).await
     }
@@ -69,10 +69,7 @@ impl Client {
         patience: Duration,
     ) -> Result<Self, ClientError> {
         // A `Url` may have been built by hand: check it again before anything is sent there (S6).
-        let endpoint = match endpoint {
-            Endpoint::Ws(url) => Endpoint::from_url(url)?,
-            unix @ Endpoint::Unix(_) => unix,
-        };
+        let endpoint = endpoint.checked()?;
         let socket = dial(&endpoint, &credential).await?;
         let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let (heard, _) = broadcast::channel(HEARD_MAX);

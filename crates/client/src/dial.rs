@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use adjutant_tls::{ClientStream, ConnectError, Trust};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -52,9 +53,16 @@ async fn open(endpoint: &Endpoint, credential: &Credential) -> Result<Socket, Cl
             (Stream::Unix(stream), "ws://localhost/rpc".to_owned())
         }
         Endpoint::Ws(url) => (
-            Stream::Tcp(connect_here(url, &unreachable).await?),
+            Stream::Tcp(connect(url, Reach::ThisMachine, &unreachable).await?),
             url.to_string(),
         ),
+        Endpoint::Wss { url, trust } => {
+            let stream = connect(url, Reach::Anywhere, &unreachable).await?;
+            (
+                encrypt(stream, endpoint, url, trust).await?,
+                url.to_string(),
+            )
+        }
     };
     let mut request = address
         .into_client_request()
@@ -82,9 +90,19 @@ async fn open(endpoint: &Endpoint, credential: &Credential) -> Result<Socket, Cl
     }
 }
 
-/// A TCP connection to this machine. `localhost` is resolved, and only loopback addresses of the answer are used (S6).
-async fn connect_here(
+/// Which addresses of a name may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Loopback alone: `localhost` is a name, too, and plain text leaves this machine never (S6).
+    ThisMachine,
+    /// All.
+    Anywhere,
+}
+
+/// A TCP connection.
+async fn connect(
     url: &url::Url,
+    reach: Reach,
     unreachable: &impl Fn(String) -> ClientError,
 ) -> Result<TcpStream, ClientError> {
     let host = url
@@ -96,8 +114,11 @@ async fn connect_here(
     let addresses = tokio::net::lookup_host((host.as_str(), port))
         .await
         .map_err(|error| unreachable(plainly(&error)))?;
-    let mut reason = "the name has no address on this machine".to_owned();
-    for address in addresses.filter(|it| it.ip().is_loopback()) {
+    let mut reason = match reach {
+        Reach::ThisMachine => "the name has no address on this machine".to_owned(),
+        Reach::Anywhere => "the name has no address".to_owned(),
+    };
+    for address in addresses.filter(|it| reach == Reach::Anywhere || it.ip().is_loopback()) {
         match TcpStream::connect(address).await {
             Ok(stream) => {
                 stream
@@ -109,6 +130,45 @@ async fn connect_here(
         }
     }
     Err(unreachable(reason))
+}
+
+async fn encrypt(
+    stream: TcpStream,
+    endpoint: &Endpoint,
+    url: &url::Url,
+    trust: &Trust,
+) -> Result<Stream, ClientError> {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let error = match adjutant_tls::connect(stream, host, trust).await {
+        Ok(stream) => return Ok(Stream::Tls(Box::new(stream))),
+        Err(error) => error,
+    };
+    let reason = error.to_string();
+    let endpoint = endpoint.to_string();
+    Err(match error {
+        ConnectError::Mismatch { .. } => ClientError::Untrusted {
+            endpoint,
+            reason,
+            hint: "compare with `adjutant gateway fingerprint` on the gateway's machine: if it says the new one, pin that; \
+                   if not, somebody is in between"
+                .to_owned(),
+        },
+        ConnectError::Untrusted { seen, .. } => ClientError::Untrusted {
+            endpoint,
+            reason,
+            hint: format!(
+                "compare with `adjutant gateway fingerprint` on the gateway's machine; if it says the same, use \
+                 `--tls-fingerprint {seen}`"
+            ),
+        },
+        ConnectError::NotTls => ClientError::Unreachable {
+            endpoint,
+            reason: format!("{reason}: a gateway without TLS is reached through an SSH tunnel"),
+        },
+        ConnectError::Name { .. } | ConnectError::Roots { .. } | ConnectError::Handshake(_) => {
+            ClientError::Unreachable { endpoint, reason }
+        }
+    })
 }
 
 /// An operating system error in words, without its number.
@@ -184,10 +244,11 @@ fn refusal(response: &http::Response<Option<Vec<u8>>>) -> ClientError {
     }
 }
 
-/// The two kinds of stream below a connection.
+/// The kinds of stream below a connection.
 pub(crate) enum Stream {
     Unix(FileStream),
     Tcp(TcpStream),
+    Tls(Box<ClientStream<TcpStream>>),
 }
 
 impl AsyncRead for Stream {
@@ -199,6 +260,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, into),
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, into),
         }
     }
 }
@@ -212,6 +274,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, from),
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, from),
         }
     }
 
@@ -219,6 +282,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -226,6 +290,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

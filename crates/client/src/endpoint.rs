@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use adjutant_tls::{Fingerprint, Trust};
 use url::{Host, Url};
 
 use crate::error::ClientError;
@@ -14,14 +15,22 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// A plain WebSocket on this machine. Build it with [`Endpoint::parse`], which checks it.
     Ws(Url),
+    /// An encrypted WebSocket. Build it with [`Endpoint::parse`].
+    Wss {
+        /// The address.
+        url: Url,
+        /// Whom to believe that it is the gateway.
+        trust: Trust,
+    },
 }
 
 impl Endpoint {
-    /// Reads `http://127.0.0.1:18789`, `ws://localhost:18789/rpc`, `unix:/run/gateway.sock` or `/run/gateway.sock`.
+    /// Reads `wss://home.example:18789`, `http://127.0.0.1:18789`, `ws://localhost:18789/rpc`,
+    /// `unix:/run/gateway.sock` or `/run/gateway.sock`.
     ///
     /// # Errors
-    /// [`ClientError::BadEndpoint`] when the text is no address, names another machine without TLS (S6), asks for
-    /// TLS, or carries a credential (S9).
+    /// [`ClientError::BadEndpoint`] when the text is no address, names another machine without TLS (S6), or carries a
+    /// credential (S9).
     pub fn parse(text: &str) -> Result<Self, ClientError> {
         let bad = |reason: &str, hint: &str| ClientError::BadEndpoint {
             endpoint: without_secrets(text),
@@ -39,7 +48,7 @@ impl Endpoint {
         let url = Url::parse(text).map_err(|error| {
             bad(
                 &error.to_string(),
-                "write it like `http://127.0.0.1:18789` or `unix:/path/to/gateway.sock`",
+                "write it like `wss://home.example:18789`, `http://127.0.0.1:18789` or `unix:/path/to/gateway.sock`",
             )
         })?;
         Self::from_url(url)
@@ -56,21 +65,16 @@ impl Endpoint {
             reason: reason.to_owned(),
             hint: hint.to_owned(),
         };
-        match url.scheme() {
-            "http" | "ws" => {}
-            "https" | "wss" => {
-                return Err(bad(
-                    "this client does not speak TLS yet",
-                    "forward the port instead: `ssh -L 18789:127.0.0.1:18789 <host>`, then use `http://127.0.0.1:18789`",
-                ));
-            }
+        let scheme = match url.scheme() {
+            "http" | "ws" => "ws",
+            "https" | "wss" => "wss",
             other => {
                 return Err(bad(
                     &format!("`{other}` is not a scheme a gateway speaks"),
-                    "use `http`, `ws` or `unix`",
+                    "use `wss`, `ws`, `https`, `http` or `unix`",
                 ));
             }
-        }
+        };
         if !url.username().is_empty()
             || url.password().is_some()
             || url.query().is_some()
@@ -87,23 +91,59 @@ impl Endpoint {
             Some(Host::Domain(name)) => name == "localhost",
             None => false,
         };
-        if !on_this_machine {
+        if scheme == "ws" && !on_this_machine {
             return Err(bad(
                 "a plain connection is made to this machine only",
-                "forward the port: `ssh -L 18789:127.0.0.1:18789 <host>`, then use `http://127.0.0.1:18789`",
+                "use `wss://`, or forward the port: `ssh -L 18789:127.0.0.1:18789 <host>`, then use `http://127.0.0.1:18789`",
             ));
         }
-        if url.scheme() == "http" && url.set_scheme("ws").is_err() {
+        if url.set_scheme(scheme).is_err() {
             return Err(bad(
-                "the scheme cannot be changed to `ws`",
-                "write the address with `ws://`",
+                &format!("the scheme cannot be changed to `{scheme}`"),
+                "write the address with `wss://` or `ws://`",
             ));
         }
         if !url.path().ends_with("/rpc") {
             let path = format!("{}/rpc", url.path().trim_end_matches('/'));
             url.set_path(&path);
         }
-        Ok(Self::Ws(url))
+        Ok(match scheme {
+            "ws" => Self::Ws(url),
+            _ => Self::Wss {
+                url,
+                trust: Trust::System,
+            },
+        })
+    }
+
+    /// The same, where no other certificate is accepted.
+    ///
+    /// # Errors
+    /// [`ClientError::BadEndpoint`] when the connection is not encrypted: there is nothing to compare.
+    pub fn pinned(self, fingerprint: Fingerprint) -> Result<Self, ClientError> {
+        match self {
+            Self::Wss { url, .. } => Ok(Self::Wss {
+                url,
+                trust: Trust::Pinned(fingerprint),
+            }),
+            plain => Err(ClientError::BadEndpoint {
+                endpoint: plain.to_string(),
+                reason: "a fingerprint belongs to an encrypted connection".to_owned(),
+                hint: "write the gateway's address with `wss://`".to_owned(),
+            }),
+        }
+    }
+
+    /// The same, with a hand-built address checked (S6).
+    pub(crate) fn checked(self) -> Result<Self, ClientError> {
+        match self {
+            Self::Unix(path) => Ok(Self::Unix(path)),
+            Self::Ws(url) => Self::from_url(url),
+            Self::Wss { url, trust } => match (Self::from_url(url)?, trust) {
+                (wss, Trust::System) => Ok(wss),
+                (wss, Trust::Pinned(fingerprint)) => wss.pinned(fingerprint),
+            },
+        }
     }
 }
 
@@ -111,7 +151,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Ws(url) => f.write_str(url.as_str()),
+            Self::Ws(url) | Self::Wss { url, .. } => f.write_str(url.as_str()),
         }
     }
 }
@@ -207,7 +247,23 @@ mod tests {
         check("http://192.0.2.7:18789", Err("to this machine only"));
         check("ws://gateway.example", Err("to this machine only"));
         check("http://localhost.example.com", Err("to this machine only"));
-        check("https://gateway.example", Err("TLS"));
+        check("wss://gateway.example:1", Ok("wss://gateway.example:1/rpc"));
+        check("https://192.0.2.7/base", Ok("wss://192.0.2.7/base/rpc"));
+        let built = Endpoint::Wss {
+            url: Url::parse("ws://192.0.2.7").unwrap(),
+            trust: Trust::System,
+        };
+        assert!(built.checked().is_err());
+    }
+
+    #[test]
+    fn a_fingerprint_belongs_to_an_encrypted_connection() {
+        let print = || Fingerprint::of(b"certificate");
+        let pinned = |text: &str| Endpoint::parse(text).unwrap().pinned(print());
+        let kept = pinned("wss://gateway.example").unwrap().checked().unwrap();
+        assert!(matches!(kept, Endpoint::Wss { trust: Trust::Pinned(it), .. } if it == print()));
+        assert!(pinned("http://127.0.0.1:1").is_err());
+        assert!(pinned("/run/g.sock").is_err());
     }
 
     // covers: S9

@@ -23,6 +23,16 @@ pub enum ClientError {
         /// What the network said.
         reason: String,
     },
+    /// Somebody answers, and it is not certain that it is the gateway. Nothing was sent.
+    #[error("`{endpoint}` is not known to be the gateway: {reason}")]
+    Untrusted {
+        /// The address.
+        endpoint: String,
+        /// What was shown, with its fingerprint.
+        reason: String,
+        /// How to make certain.
+        hint: String,
+    },
     /// The gateway answered with an error.
     #[error("{message}")]
     Refused {

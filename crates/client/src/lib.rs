@@ -4,6 +4,7 @@
 //! gives out what the gateway says in order. It never learns what a surface does with it.
 
 mod client;
+mod config;
 mod dial;
 mod endpoint;
 mod error;
@@ -16,7 +17,9 @@ mod socket_file;
 #[path = "no_socket_file.rs"]
 mod socket_file;
 
+pub use adjutant_tls::Fingerprint;
 pub use client::{CALL_TIMEOUT, Client, Notification, PATIENCE};
+pub use config::{Config, Finding};
 pub use endpoint::{Credential, Endpoint, Token};
 pub use error::ClientError;
 pub use notices::{Gap, Notice, Notices};

@@ -223,6 +223,8 @@ impl Link {
                 ) if error.code() != Some("UNAVAILABLE") => {
                     return Err(error);
                 }
+                // Another certificate than before does not become the right one by waiting.
+                Err(error @ ClientError::Untrusted { .. }) => return Err(error),
                 Err(error) if give_up_at <= Instant::now() => return Err(error),
                 Err(_not_yet) => pause = (pause * 2).min(PAUSE_MAX),
             }

@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) budget: BudgetConfig,
     /// This machine as a node: which gateway gets what of it.
     pub(crate) node: adjutant_node::Config,
+    /// How commands reach gateways on other machines.
+    pub(crate) client: adjutant_client::Config,
     /// The log.
     pub(crate) logging: adjutant_telemetry::Config,
     /// The default agent.
@@ -188,6 +190,9 @@ impl Tree for Config {
         for it in self.node.check() {
             add("node", &it.key, it.message);
         }
+        for it in self.client.check() {
+            add("client", it.key, it.message);
+        }
         for it in self.logging.check() {
             add("logging", it.key, it.message);
         }
@@ -256,6 +261,11 @@ mod tests {
         check("[sandbox]\ndrivr = 'auto'\n", &[":2:1", "`sandbox.driver`"]);
         check("[budget]\nweek = '1'\n", &[":2:1", "budget.week"]);
         check("[node]\ngatewy = 'x'\n", &[":2:1", "`node.gateway`"]);
+        check("[client]\npin = []\n", &[":2:1", "`client.pins`"]);
+        check(
+            "[gateway.tls]\nmoed = 'off'\n",
+            &[":2:1", "`gateway.tls.mode`"],
+        );
         check("[logging]\nlevle = 'info'\n", &[":2:1", "`logging.level`"]);
         check("[agents]\ndefalt = 'main'\n", &[":2:1", "`agents.default`"]);
     }
@@ -270,6 +280,11 @@ mod tests {
             "[gateway]\nbind = '0.0.0.0'\n",
             &[":2:8", "gateway.bind", "TLS"],
         );
+        check(
+            "[gateway.tls]\nmode = 'files'\n",
+            &["gateway.tls.certificate", "gateway.tls.key"],
+        );
+        check("[client]\npins = ['x']\n", &[":2:8", "client.pins"]);
         check("[gateway]\nbind = 'home'\n", &[":2:8", "gateway.bind"]);
         check(
             "[worker]\nruns_at_once = 0\n",

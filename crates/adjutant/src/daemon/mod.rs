@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use adjutant_cli::{Exit, Failure, GatewayOptions, GatewayState, Reachable};
+use adjutant_cli::{Exit, Failure, GatewayOptions, GatewayState, Reachable, TlsState};
 use adjutant_client::{Client, ClientError, Credential};
+use adjutant_domain::time::Timestamp;
 
 use crate::platform::{self, Ending};
 
@@ -55,6 +56,8 @@ pub(crate) struct Place {
     pub(crate) config: Option<PathBuf>,
     /// What the gateway is shown.
     pub(crate) credential: Credential,
+    /// How its port is encrypted, as configured now.
+    pub(crate) tls: adjutant_tls::Config,
     /// The entry of the service manager, if there is one for this system.
     pub(crate) service: Option<Service>,
 }
@@ -120,6 +123,7 @@ pub(crate) fn state(place: &Place) -> GatewayState {
         log: Some(place.log.clone()),
         state_dir: place.home.clone(),
         installed: place.service.as_ref().is_some_and(is_installed),
+        tls: certificate(place),
         ..GatewayState::default()
     };
     match life(&place.home) {
@@ -141,12 +145,31 @@ pub(crate) fn state(place: &Place) -> GatewayState {
             running: true,
             pid,
             address: said.address,
+            // What the running one speaks, not what was configured since.
+            tls: said
+                .fingerprint
+                .map(|fingerprint| TlsState {
+                    fingerprint,
+                    valid_until: None,
+                })
+                .map(|at_start| certificate(place).unwrap_or(at_start)),
             socket: said.socket.or_else(|| Some(place.socket.clone())),
             version: said.version,
             started_at: said.started_at,
             ..empty
         },
     }
+}
+
+/// The certificate that lies there.
+fn certificate(place: &Place) -> Option<TlsState> {
+    let leaf = adjutant_tls::leaf(&place.tls, &place.home).ok()??;
+    Some(TlsState {
+        fingerprint: leaf.fingerprint.to_string(),
+        valid_until: leaf
+            .not_after
+            .map(|it| Timestamp::from_millis(it.saturating_mul(1_000))),
+    })
 }
 
 /// Starts the daemon and waits until it is ready.
@@ -410,6 +433,7 @@ mod tests {
             log: home.join("logs/gateway.log"),
             config: None,
             credential: Credential::None,
+            tls: adjutant_tls::Config::default(),
             service: None,
         }
     }
@@ -418,6 +442,7 @@ mod tests {
         PidFile {
             pid,
             address: None,
+            fingerprint: None,
             socket: None,
             version: Some("0.1.0".to_owned()),
             started_at: None,

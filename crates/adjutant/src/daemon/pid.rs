@@ -23,6 +23,9 @@ pub(crate) struct PidFile {
     /// Where it listens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<SocketAddr>,
+    /// SHA-256 of the certificate its port showed at the start; none when it is not encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) fingerprint: Option<String>,
     /// Its socket file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) socket: Option<PathBuf>,
@@ -78,6 +81,7 @@ mod tests {
         let mut file = PidFile {
             pid: 1,
             address: None,
+            fingerprint: None,
             socket: None,
             version: None,
             started_at: None,

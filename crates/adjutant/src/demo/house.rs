@@ -102,6 +102,7 @@ impl House {
             home,
             config: None,
             credential: Credential::None,
+            tls: adjutant_tls::Config::default(),
             service: None,
         };
         let folder = match folder {

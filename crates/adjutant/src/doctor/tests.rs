@@ -15,6 +15,7 @@ fn subject(home: &Path) -> Subject {
             log: home.join("logs/gateway.log"),
             config: None,
             credential: adjutant_client::Credential::None,
+            tls: adjutant_tls::Config::default(),
             service: None,
         },
         config_file: home.join("config.toml"),
@@ -88,6 +89,7 @@ async fn what_a_dead_process_left_is_removed_and_contents_are_not() {
     let dir = tempfile::tempdir().unwrap();
     let left = PidFile {
         pid: 1,
+        fingerprint: None,
         address: None,
         socket: None,
         version: None,

@@ -13,7 +13,7 @@ use std::path::Path;
 use tokio::signal::windows::{CtrlBreak, CtrlC, CtrlClose, ctrl_break, ctrl_c, ctrl_close};
 
 use adjutant_cli::{Exit, Failure, Reachable};
-use adjutant_client::{Credential, Endpoint};
+use adjutant_client::{Credential, Endpoint, Fingerprint};
 use adjutant_vault::Token;
 
 use super::Ending;
@@ -141,9 +141,8 @@ impl Endings {
 /// How the gateway of the state directory `home` is reached: at the address it wrote down, with the token that lies
 /// beside it or in the environment. One that wrote down none cannot be reached.
 pub(crate) fn door(home: &Path, socket: &Path, credential: &Credential) -> Reachable {
-    let address = PidFile::read(home).and_then(|it| it.address).map(here);
-    let endpoint = address
-        .and_then(|it| Endpoint::parse(&format!("http://{it}")).ok())
+    let endpoint = PidFile::read(home)
+        .and_then(written_down)
         // Connecting to it says that there are no socket files here.
         .unwrap_or_else(|| Endpoint::Unix(socket.to_owned()));
     let credential = match credential {
@@ -154,6 +153,17 @@ pub(crate) fn door(home: &Path, socket: &Path, credential: &Credential) -> Reach
         endpoint,
         credential,
     }
+}
+
+fn written_down(said: PidFile) -> Option<Endpoint> {
+    let address = said.address.map(here)?;
+    let Some(fingerprint) = said.fingerprint else {
+        return Endpoint::parse(&format!("http://{address}")).ok();
+    };
+    let pin = Fingerprint::parse(&fingerprint)?;
+    Endpoint::parse(&format!("https://{address}"))
+        .and_then(|it| it.pinned(pin))
+        .ok()
 }
 
 /// Whether a gateway may be there to be asked: one that is there wrote down its address.

@@ -39,6 +39,7 @@ impl Home {
             home,
             config: None,
             credential: adjutant_client::Credential::None,
+            tls: adjutant_tls::Config::default(),
             service: None,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

@@ -68,6 +68,10 @@ pub(crate) enum GatewayCommand {
   adjutant gateway status
   adjutant gateway status --json")]
     Status,
+    /// Show the fingerprint of the gateway's TLS certificate, for `--tls-fingerprint` on other machines.
+    #[command(after_help = "EXAMPLES:
+  adjutant gateway fingerprint")]
+    Fingerprint,
     /// Show the gateway's log.
     Logs(LogsArgs),
     /// Start the gateway at every login (systemd user unit, launchd agent).

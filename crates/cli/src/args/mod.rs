@@ -66,6 +66,9 @@ pub(crate) struct Global {
     /// Talk to this gateway instead of the one of this state directory.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) gateway: Option<String>,
+    /// SHA-256 of the TLS certificate of that gateway; no other is accepted.
+    #[arg(long, global = true, value_name = "HEX", alias = "fingerprint")]
+    pub(crate) tls_fingerprint: Option<String>,
     /// Read the gateway token from this file.
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,

@@ -39,9 +39,6 @@ pub(crate) struct NodeRunArgs {
     /// The name people see; the machine's name if it is left out.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// SHA-256 of the gateway's TLS certificate; no other is accepted.
-    #[arg(long, value_name = "HEX")]
-    pub(crate) fingerprint: Option<String>,
     /// A command or family that is not offered, such as `system.run` or `camera`. Can be repeated.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) without: Vec<String>,

@@ -61,6 +61,17 @@ pub(super) async fn gateway(cx: &Cx<'_>, command: GatewayCommand) -> Result<Exit
                 Exit::Unreachable
             });
         }
+        GatewayCommand::Fingerprint => {
+            let Some(tls) = cx.host.gateway_state().await?.tls else {
+                return Err(Failure::new(
+                    Exit::NotFound,
+                    "NOT_FOUND",
+                    "there is no certificate: the gateway's port is not encrypted, or it was never started",
+                )
+                .with_hint("`adjutant config set gateway.tls.mode self_signed`, then start it"));
+            };
+            cx.terminal.show(&tls, || tls.fingerprint.clone())?;
+        }
         GatewayCommand::Logs(args) => return logs(cx, &args).await,
         GatewayCommand::Install => {
             let service = cx.host.gateway_install().await?;
@@ -178,7 +189,25 @@ fn describe(cx: &Cx<'_>, state: &GatewayState) -> String {
                 "address",
                 state
                     .address
-                    .map_or_else(String::new, |it| format!("http://{it}")),
+                    .map_or_else(String::new, |it| match state.tls {
+                        Some(_) => format!("https://{it}"),
+                        None => format!("http://{it}"),
+                    }),
+            ),
+            (
+                "certificate",
+                state
+                    .tls
+                    .as_ref()
+                    .map_or_else(String::new, |it| it.fingerprint.clone()),
+            ),
+            (
+                "valid until",
+                state
+                    .tls
+                    .as_ref()
+                    .and_then(|it| it.valid_until)
+                    .map_or_else(String::new, |it| it.rfc3339()),
             ),
             ("socket", path(&state.socket)),
             (

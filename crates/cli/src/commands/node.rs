@@ -55,7 +55,7 @@ fn options(cx: &Cx<'_>, args: NodeRunArgs) -> NodeOptions {
         gateway: cx.global.gateway.clone(),
         token_file: cx.global.token_file.clone(),
         name: args.name,
-        fingerprint: args.fingerprint,
+        fingerprint: cx.global.tls_fingerprint.clone(),
         without: args.without,
     }
 }

@@ -257,6 +257,9 @@ async fn usage_errors_name_the_nearest_and_are_exit_2() {
         "chat",
         "budget set",
         "--gateway http://192.0.2.1 status",
+        "--tls-fingerprint ab status",
+        "--gateway wss://192.0.2.1 --tls-fingerprint ab status",
+        "--gateway http://127.0.0.1:1 --tls-fingerprint abababababababababababababababababababababababababababababababab status",
     ] {
         let outcome = piped(&host, line).await;
         assert_eq!(outcome.exit, Exit::Usage, "`{line}`: {outcome:?}");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use adjutant_client::{Credential, Endpoint};
+use adjutant_client::{Credential, Endpoint, Fingerprint};
 use adjutant_domain::time::Timestamp;
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ pub(super) struct FakeHost {
     pub(super) gateway: Option<Endpoint>,
     /// The gateway that can be started for the occasion.
     pub(super) ephemeral: Option<Endpoint>,
+    /// What is pinned for any gateway.
+    pub(super) pin: Option<Fingerprint>,
     pub(super) progress: Progress,
     pub(super) report: Report,
     pub(super) log: Mutex<Vec<String>>,
@@ -29,6 +31,7 @@ impl FakeHost {
         Self {
             gateway: None,
             ephemeral: None,
+            pin: None,
             progress: Progress::SetUp,
             report: Report::default(),
             log: Mutex::new(Vec::new()),
@@ -155,6 +158,10 @@ impl Host for FakeHost {
             endpoint,
             credential: Credential::token("local"),
         }))
+    }
+
+    fn pin_of(&self, _: &Endpoint) -> Result<Option<Fingerprint>, Failure> {
+        Ok(self.pin.clone())
     }
 
     async fn ephemeral_gateway(&self, options: EphemeralOptions) -> Result<Ephemeral, Failure> {
