@@ -140,8 +140,9 @@ impl Endpoint {
             Self::Unix(path) => Ok(Self::Unix(path)),
             Self::Ws(url) => Self::from_url(url),
             Self::Wss { url, trust } => match (Self::from_url(url)?, trust) {
-                (wss, Trust::System) => Ok(wss),
-                (wss, Trust::Pinned(fingerprint)) => wss.pinned(fingerprint),
+                (Self::Wss { url, .. }, trust) => Ok(Self::Wss { url, trust }),
+                (plain, Trust::Pinned(fingerprint)) => plain.pinned(fingerprint),
+                (plain, Trust::System | Trust::Authorities(_)) => Ok(plain),
             },
         }
     }
@@ -249,11 +250,12 @@ mod tests {
         check("http://localhost.example.com", Err("to this machine only"));
         check("wss://gateway.example:1", Ok("wss://gateway.example:1/rpc"));
         check("https://192.0.2.7/base", Ok("wss://192.0.2.7/base/rpc"));
-        let built = Endpoint::Wss {
-            url: Url::parse("ws://192.0.2.7").unwrap(),
+        let built = |url: &str| Endpoint::Wss {
+            url: Url::parse(url).unwrap(),
             trust: Trust::System,
         };
-        assert!(built.checked().is_err());
+        assert!(built("ws://192.0.2.7").checked().is_err());
+        assert!(built("wss://192.0.2.7/?token=x").checked().is_err());
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::config::Config;
 use crate::fingerprint::Fingerprint;
@@ -49,6 +49,9 @@ pub enum CertificateError {
     /// A certificate could not be made.
     #[error("a TLS certificate cannot be made: {0}")]
     Make(#[from] rcgen::Error),
+    /// What was made cannot be used.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// What is told about a certificate.
@@ -60,30 +63,56 @@ pub struct Leaf {
     pub not_after: Option<i64>,
     /// Valid from, likewise.
     pub not_before: Option<i64>,
+    /// Host names it is for.
+    pub names: Vec<String>,
 }
 
 impl Leaf {
     fn of(certificate: &CertificateDer<'_>) -> Self {
-        let validity = X509Certificate::from_der(certificate)
-            .ok()
-            .map(|(_, it)| it.validity().clone());
+        let fingerprint = Fingerprint::of(certificate);
+        let Ok((_, read)) = X509Certificate::from_der(certificate) else {
+            return Self {
+                fingerprint,
+                not_after: None,
+                not_before: None,
+                names: Vec::new(),
+            };
+        };
+        let alternatives = read.subject_alternative_name().ok().flatten();
+        let names = alternatives
+            .into_iter()
+            .flat_map(|it| &it.value.general_names)
+            .filter_map(|it| match it {
+                GeneralName::DNSName(name) => Some((*name).to_owned()),
+                _ => None,
+            })
+            .collect();
         Self {
-            fingerprint: Fingerprint::of(certificate),
-            not_after: validity.as_ref().map(|it| it.not_after.timestamp()),
-            not_before: validity.map(|it| it.not_before.timestamp()),
+            fingerprint,
+            not_after: Some(read.validity().not_after.timestamp()),
+            not_before: Some(read.validity().not_before.timestamp()),
+            names,
         }
     }
 
     /// Whether it is past its end.
     #[must_use]
     pub fn is_expired(&self, now: SystemTime) -> bool {
-        let now = now
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or(Duration::ZERO)
-            .as_secs();
-        self.not_after
-            .is_some_and(|end| end < i64::try_from(now).unwrap_or(i64::MAX))
+        self.not_after.is_some_and(|end| end < seconds(now))
     }
+
+    /// Whether two thirds of its life are over, as authorities ask for.
+    pub(crate) fn is_due(&self, now: SystemTime) -> bool {
+        match (self.not_before, self.not_after) {
+            (Some(begin), Some(end)) => end - (end - begin) / 3 <= seconds(now),
+            _ => true,
+        }
+    }
+}
+
+fn seconds(moment: SystemTime) -> i64 {
+    let since = moment.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The certificate that a gateway with `config` over `state_dir` shows, if there is one. Makes none.
@@ -154,6 +183,25 @@ impl Files {
     }
 }
 
+impl Loaded {
+    /// One that was just made, in no file.
+    pub(crate) fn of(
+        made: &rcgen::Certificate,
+        key: &rcgen::KeyPair,
+        provider: &CryptoProvider,
+    ) -> Result<Self, rustls::Error> {
+        let der = made.der().clone();
+        let leaf = Leaf::of(&der);
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        // Not `from_der`: its check that both belong together does not know the extension of a proof for an authority.
+        let key = provider.key_provider.load_private_key(key)?;
+        Ok(Self {
+            certified: Arc::new(CertifiedKey::new(vec![der], key)),
+            leaf,
+        })
+    }
+}
+
 /// A certificate that can be shown.
 #[derive(Debug, Clone)]
 pub(crate) struct Loaded {
@@ -170,6 +218,11 @@ fn unfit(error: &rustls::Error) -> String {
     }
 }
 
+/// The certificates of a PEM file.
+pub(crate) fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    chain(path, &read(path)?)
+}
+
 fn chain(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let content = |reason: String| CertificateError::Content {
         path: path.to_owned(),
@@ -184,7 +237,7 @@ fn chain(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, Certi
     Ok(chain)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let io = |source| CertificateError::Io {
         path: path.to_owned(),
         source,

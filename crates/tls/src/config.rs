@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Files;
+use crate::fingerprint::Fingerprint;
 
 /// Folder of the state directory for what is made here.
 const FOLDER: &str = "tls";
@@ -21,6 +22,8 @@ pub enum Mode {
     Files,
     /// Made at the first start and kept in the state directory; clients pin its fingerprint.
     SelfSigned,
+    /// Asked for from an authority such as Let's Encrypt, and renewed.
+    Acme,
 }
 
 /// How the port is encrypted.
@@ -35,8 +38,63 @@ pub struct Config {
     /// With `files`: its private key in PEM without a passphrase, as a full path, not readable by everybody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<PathBuf>,
-    /// With `self_signed`: names and addresses to put into the certificate besides those of this machine to itself.
+    /// With `self_signed`: names and addresses to put into the certificate besides those of this machine to itself. With
+    /// `acme`: the public names it is asked for.
     pub names: Vec<String>,
+    /// With `acme`: from whom.
+    pub acme: AcmeConfig,
+}
+
+/// Which authority a certificate is asked for from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AcmeConfig {
+    /// Address of the authority's directory.
+    pub directory: String,
+    /// Whether you agree to the authority's terms of service. It gives nothing without.
+    pub accept_terms: bool,
+    /// Mail addresses to which the authority may write.
+    pub contacts: Vec<String>,
+    /// Certificates that vouch for the authority's own server, in PEM, as a full path. The system's when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<PathBuf>,
+}
+
+impl Default for AcmeConfig {
+    fn default() -> Self {
+        Self {
+            directory: "https://acme-v02.api.letsencrypt.org/directory".to_owned(),
+            accept_terms: false,
+            contacts: Vec::new(),
+            authority: None,
+        }
+    }
+}
+
+impl AcmeConfig {
+    fn check(&self) -> Vec<(&'static str, String)> {
+        let mut findings = Vec::new();
+        if !self.accept_terms {
+            let said = "must be true: read the authority's terms of service first";
+            findings.push(("accept_terms", said.to_owned()));
+        }
+        if !self.directory.starts_with("https://") {
+            let said = format!("`{}` does not begin with https://", self.directory);
+            findings.push(("directory", said));
+        }
+        for contact in &self.contacts {
+            if !contact.contains('@') || contact.contains([' ', ':']) {
+                findings.push(("contacts", format!("`{contact}` is not a mail address")));
+            }
+        }
+        if let Some(path) = &self.authority
+            && !path.is_absolute()
+        {
+            let said = format!("`{}` is not a full path", path.display());
+            findings.push(("authority", said));
+        }
+        findings
+    }
 }
 
 /// A setting that cannot be used.
@@ -87,6 +145,32 @@ impl Config {
                 "counts for certificates that are made here; set `mode`, or remove it".to_owned(),
             );
         }
+        if self.mode == Mode::Acme {
+            for (key, said) in self.acme.check() {
+                found(&format!("acme.{key}"), said);
+            }
+            if self.names.is_empty() {
+                found(
+                    "names",
+                    "is empty: name what the certificate is for".to_owned(),
+                );
+            }
+            for name in &self.names {
+                if name.parse::<std::net::IpAddr>().is_ok() || !name.contains('.') {
+                    found(
+                        "names",
+                        format!(
+                            "`{name}` is not a public name, and authorities vouch for no other"
+                        ),
+                    );
+                }
+            }
+        } else if self.acme != AcmeConfig::default() {
+            found(
+                "acme",
+                "counts with `mode = \"acme\"` only; set that, or remove it".to_owned(),
+            );
+        }
         for name in &self.names {
             if !is_name(name) {
                 found(
@@ -111,7 +195,17 @@ impl Config {
                 key: self.key.clone()?,
             }),
             Mode::SelfSigned => Some(here("self-signed")),
+            Mode::Acme => Some(here("acme")),
         }
+    }
+
+    /// Where the account with the authority is kept: one an authority.
+    pub(crate) fn account_file(&self, state_dir: &Path) -> PathBuf {
+        let which = Fingerprint::of(self.acme.directory.as_bytes()).to_string();
+        let short = which.get(..12).unwrap_or(&which);
+        state_dir
+            .join(FOLDER)
+            .join(format!("acme-account-{short}.json"))
     }
 }
 
@@ -138,8 +232,31 @@ mod tests {
             mode: Mode::Files,
             certificate: certificate.map(PathBuf::from),
             key: key.map(PathBuf::from),
-            names: Vec::new(),
+            ..Config::default()
         }
+    }
+
+    #[test]
+    fn an_authority_is_asked_for_public_names_with_consent() {
+        let mut config = Config {
+            mode: Mode::Acme,
+            names: vec!["home.example".to_owned()],
+            ..Config::default()
+        };
+        let keys = |config: &Config| {
+            let found = config.check().into_iter();
+            found.map(|it| it.key).collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&config), ["acme.accept_terms"]);
+        config.acme.accept_terms = true;
+        assert_eq!(keys(&config), Vec::<String>::new());
+        config.names = vec!["192.0.2.7".to_owned(), "localhost".to_owned()];
+        assert_eq!(keys(&config), ["names", "names"]);
+        config.names.clear();
+        config.acme.directory = "http://ca.example/".to_owned();
+        assert_eq!(keys(&config), ["acme.directory", "names"]);
+        config.mode = Mode::Off;
+        assert_eq!(keys(&config), ["acme"]);
     }
 
     #[test]

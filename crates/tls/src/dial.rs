@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 
@@ -20,6 +21,8 @@ pub type ClientStream<S> = tokio_rustls::client::TlsStream<S>;
 pub enum Trust {
     /// Whom this system believes, for the name that was dialled.
     System,
+    /// These authorities and no other, for the name that was dialled.
+    Authorities(Vec<CertificateDer<'static>>),
     /// One certificate, whoever signed it and whatever name it carries.
     Pinned(Fingerprint),
 }
@@ -98,7 +101,7 @@ where
 #[derive(Debug)]
 struct Judge {
     /// None: the pinned one alone.
-    system: Option<rustls_platform_verifier::Verifier>,
+    authorities: Option<Arc<dyn ServerCertVerifier>>,
     pinned: Option<Fingerprint>,
     provider: Arc<CryptoProvider>,
     seen: Mutex<Option<Fingerprint>>,
@@ -106,18 +109,30 @@ struct Judge {
 
 impl Judge {
     fn new(trust: &Trust, provider: &Arc<CryptoProvider>) -> Result<Self, ConnectError> {
-        let (system, pinned) = match trust {
+        let unusable = |reason: String| ConnectError::Roots { reason };
+        let (authorities, pinned): (Option<Arc<dyn ServerCertVerifier>>, _) = match trust {
             Trust::Pinned(fingerprint) => (None, Some(fingerprint.clone())),
             Trust::System => {
                 let verifier = rustls_platform_verifier::Verifier::new(Arc::clone(provider))
-                    .map_err(|error| ConnectError::Roots {
-                        reason: error.to_string(),
-                    })?;
+                    .map_err(|error| unusable(error.to_string()))?;
+                (Some(Arc::new(verifier)), None)
+            }
+            Trust::Authorities(known) => {
+                let mut roots = RootCertStore::empty();
+                let (_, n_ignored) = roots.add_parsable_certificates(known.iter().cloned());
+                if 0 < n_ignored {
+                    return Err(unusable("a certificate among them is none".to_owned()));
+                }
+                let built = WebPkiServerVerifier::builder_with_provider(
+                    Arc::new(roots),
+                    Arc::clone(provider),
+                );
+                let verifier = built.build().map_err(|error| unusable(error.to_string()))?;
                 (Some(verifier), None)
             }
         };
         Ok(Self {
-            system,
+            authorities,
             pinned,
             provider: Arc::clone(provider),
             seen: Mutex::default(),
@@ -135,12 +150,14 @@ impl Judge {
             .take();
         match (said, seen, trust) {
             (Some(rustls::Error::InvalidMessage(_)), None, _) => ConnectError::NotTls,
-            (Some(rustls::Error::InvalidCertificate(why)), Some(seen), Trust::System) => {
-                ConnectError::Untrusted {
-                    seen,
-                    reason: why.to_string(),
-                }
-            }
+            (
+                Some(rustls::Error::InvalidCertificate(why)),
+                Some(seen),
+                Trust::System | Trust::Authorities(_),
+            ) => ConnectError::Untrusted {
+                seen,
+                reason: why.to_string(),
+            },
             (Some(rustls::Error::InvalidCertificate(_)), Some(seen), Trust::Pinned(pinned))
                 if seen != *pinned =>
             {
@@ -166,8 +183,8 @@ impl ServerCertVerifier for Judge {
         let shown = Fingerprint::of(end_entity);
         let right = self.pinned.as_ref() == Some(&shown);
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown);
-        match &self.system {
-            Some(system) => system.verify_server_cert(
+        match &self.authorities {
+            Some(authorities) => authorities.verify_server_cert(
                 end_entity,
                 intermediates,
                 server_name,

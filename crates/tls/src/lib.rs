@@ -3,6 +3,7 @@
 //! Both ends are here so that they mean the same by a fingerprint. This crate never learns what is said over the
 //! connection. Begin reading at [`Server::open`] for the side that listens and [`connect`] for the side that dials.
 
+mod acme;
 mod certificate;
 mod config;
 mod dial;
@@ -12,7 +13,7 @@ mod platform;
 mod server;
 
 pub use certificate::{CertificateError, Leaf, leaf};
-pub use config::{Config, Finding, Mode};
+pub use config::{AcmeConfig, Config, Finding, Mode};
 pub use dial::{ClientStream, ConnectError, Trust, connect};
 pub use fingerprint::Fingerprint;
 pub use server::{Server, ServerStream};

@@ -28,7 +28,7 @@ fn pair(dir: &Path) -> (Config, Leaf) {
         mode: Mode::Files,
         certificate: Some(dir.join("tls/self-signed.pem")),
         key: Some(dir.join("tls/self-signed.key")),
-        names: Vec::new(),
+        ..Config::default()
     };
     let leaf = leaf(&config, dir).unwrap().unwrap();
     (config, leaf)

@@ -3,6 +3,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod acme;
 mod certificate;
 mod place;
 mod proxy;

@@ -72,8 +72,15 @@ impl Place {
 
     /// Runs the gateway; gives its address, too.
     pub(crate) fn gateway(&self) -> (Running, SocketAddr) {
+        self.gateway_at(0)
+    }
+
+    pub(crate) fn gateway_at(&self, port: u16) -> (Running, SocketAddr) {
+        let port = port.to_string();
+        // One that was killed left it.
+        drop(std::fs::remove_file(self.path().join("gateway.pid")));
         let child = self
-            .command(&["gateway", "run", "--port", "0", "--workers", "1"])
+            .command(&["gateway", "run", "--port", &port, "--workers", "1"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
