@@ -7,6 +7,7 @@ use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const FLOOD: u32 = 50_000;
 /// Calls of the client that never reads, each with an answer of some size.
 const UNREAD: u32 = 5_000;
+/// How many of them are asked at once.
+const UNREAD_AT_ONCE: u32 = 32;
 /// How long others may wait meanwhile.
 const OTHERS_MAX: Duration = Duration::from_millis(250);
 
@@ -176,22 +179,32 @@ pub(super) async fn large_headers(port: u16) -> Result<Came> {
     ))
 }
 
-/// The longest that somebody else waited for an answer while `work` went on.
+/// The longest that somebody else waited for an answer while `work` went on. Somebody else has a thread of their own:
+/// what this program itself is busy with does not count.
 async fn others<T>(port: u16, work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {
-    let mut other = Client::connect(port).await?;
-    let mut longest = Duration::ZERO;
-    tokio::pin!(work);
-    loop {
-        let begun = Instant::now();
-        tokio::select! {
-            done = &mut work => return Ok((done?, longest)),
-            answered = other.call("health", json!({})) => {
-                answered?;
+    let (over, mut is_over) = tokio::sync::oneshot::channel::<()>();
+    let asking = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let mut other = Client::connect(port).await?;
+            let mut longest = Duration::ZERO;
+            while is_over
+                .try_recv()
+                .is_err_and(|it| it == TryRecvError::Empty)
+            {
+                let begun = Instant::now();
+                other.call("health", json!({})).await?;
                 longest = longest.max(begun.elapsed());
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+            Ok::<_, anyhow::Error>(longest)
+        })
+    });
+    let done = work.await;
+    drop(over);
+    Ok((done?, asking.await??))
 }
 
 pub(super) async fn flood(port: u16) -> Result<Came> {
@@ -244,10 +257,28 @@ pub(super) async fn slow_reader(port: u16) -> Result<Came> {
                 Ok(Err(_)) => return Ok(format!("cut after {id} calls")),
                 Ok(Ok(())) => {}
             }
+            // Fewer than may be under way, so that they are answered rather than refused.
+            if id % UNREAD_AT_ONCE == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
-        // Everything fits into the buffers of the system: what is left is whether we are cut.
+        // The calls fit into the buffers of the system; their answers do not. Now look what came of them.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        Ok("took every call".to_owned())
+        let mut n_answers = 0;
+        loop {
+            match tokio::time::timeout(Duration::from_secs(2), socket.next()).await {
+                Err(_) if n_answers == UNREAD => {
+                    return Ok("held back, then all answered".to_owned());
+                }
+                Err(_) => return Ok(format!("held back after {n_answers} answers")),
+                Ok(Some(Ok(Message::Text(_)))) if n_answers < UNREAD => n_answers += 1,
+                Ok(Some(Ok(Message::Text(_)))) => return Ok("answered to the end".to_owned()),
+                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) => {
+                    return Ok(format!("cut after {n_answers} answers"));
+                }
+                Ok(Some(Ok(_))) => {}
+            }
+        }
     };
     let (said, longest) = others(port, work).await?;
     Ok(Came::new(

@@ -27,6 +27,8 @@ const IDLE_FOR: Duration = Duration::from_secs(10);
 /// Pause between two attempts to come back, spread so that not all come in the same moment.
 const AGAIN_MS: u64 = 100;
 const AGAIN_SPREAD_MS: u64 = 400;
+/// Refusals that are taken while a crowd gathers.
+const REFUSALS_MAX: usize = 100;
 
 /// Opens sockets that say nothing or half a request, and keeps opening those that are cut, until somebody with the token
 /// got through.
@@ -83,14 +85,22 @@ async fn half_open(port: u16, at: usize) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// That many clients with the token.
+/// That many clients with the token. Those of before may still be on their way out, so a refusal is tried again.
 pub(super) async fn gather(port: u16, n: usize) -> Result<Vec<Socket>> {
     let mut clients = Vec::with_capacity(n);
+    let mut n_refused = 0;
     while clients.len() < n {
         let batch = (n - clients.len()).min(AT_ONCE);
         let opened = (0..batch).map(|_| open(port, Mount::JsonRpc));
         for client in futures::future::join_all(opened).await {
-            clients.push(client?);
+            match client {
+                Ok(client) => clients.push(client),
+                Err(_) if n_refused < REFUSALS_MAX => {
+                    n_refused += 1;
+                    tokio::time::sleep(Duration::from_millis(AGAIN_MS)).await;
+                }
+                Err(error) => return Err(error).context(format!("client {}", clients.len())),
+            }
         }
     }
     Ok(clients)
@@ -98,8 +108,9 @@ pub(super) async fn gather(port: u16, n: usize) -> Result<Vec<Socket>> {
 
 pub(super) async fn idle(port: u16, pid: u32, n: usize) -> Result<Came> {
     let before = rss(pid)?;
+    // One of them is asked how many there are.
+    let clients = gather(port, n - 1).await?;
     let mut status = Client::connect(port).await?;
-    let clients = gather(port, n).await?;
     // They are read, so that what is sent to all does not pile up.
     let readers: Vec<_> = clients
         .into_iter()
