@@ -55,6 +55,12 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Do to the port of a release build what strangers, careless programs and crowds do, and print a table (`--quick`).
+    Edge {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Install unmodified programs of the OpenClaw family and drive them against a release build, a line for each action
     /// (`--release now,fork,jan26`, `--only ACTION`, `--gateway-bin PATH`, `--cache DIR`, `--record DIR`, `--original`).
     Clients {
@@ -88,6 +94,7 @@ fn main() -> ExitCode {
         Chore::Bench { arguments } => lab::run("bench", &arguments),
         Chore::Kills { arguments } => lab::run("kills", &arguments),
         Chore::Clients { arguments } => clients::run(&arguments),
+        Chore::Edge { arguments } => lab::run("edge", &arguments),
         Chore::Budget { arguments } => lab::run("budget", &arguments),
     };
     match done {

@@ -6,6 +6,7 @@
 mod bench;
 mod budget;
 mod client;
+mod edge;
 mod floor;
 mod kills;
 mod mock;
@@ -70,6 +71,15 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Do to the port what strangers, careless programs and crowds do, and check that each comes to what is promised.
+    Edge {
+        /// The binary to torment.
+        #[arg(long)]
+        adjutant: PathBuf,
+        /// Smaller crowds.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Start 1,000 runs at once against a $1.00 day budget, and check that it is never passed.
     Budget {
         /// The binary to torment.
@@ -96,6 +106,7 @@ async fn main() -> Result<()> {
             kills,
             seed,
         } => kills::run(&adjutant, kills, seed).await,
+        Command::Edge { adjutant, quick } => edge::run(&adjutant, quick).await,
         Command::Budget { adjutant, runs } => budget::run(&adjutant, runs).await,
     }
 }
