@@ -1,0 +1,14 @@
+//! The store in a real PostgreSQL: the same contract, and what only a database of many processes has to keep.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used)]
+
+mod claims;
+mod cluster;
+mod conformance;
+mod look;
+mod outage;
+mod random;
+mod rls;
+mod side;
+mod talk;
+mod together;
