@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use adjutant_cli::{Exit, Failure};
 use adjutant_gateway::{CanvasFolders, Deps, Gateway, Listeners};
 use adjutant_ports::files::{FileScope, Files};
-use adjutant_ports::store::RunIndex as _;
-use adjutant_ports::{Bus, Clock, ConfigDoor, Entropy, Models, Store};
+use adjutant_ports::{Clock, ConfigDoor, Entropy, Models};
 use adjutant_telemetry::Metrics;
 use adjutant_vault::Token;
 

@@ -16,7 +16,6 @@ use adjutant_cli::{
 use adjutant_client::{Credential, Endpoint, Fingerprint};
 use adjutant_policy::command::{Surroundings, analyse};
 use adjutant_ports::config::{ConfigDoor as _, ConfigFault};
-use adjutant_ports::store::{AuditStore as _, RunIndex as _};
 use adjutant_telemetry::{Config as LogConfig, Guard, Target};
 
 use crate::config::{Settings, Sources};

@@ -11,7 +11,7 @@ use adjutant_domain::time::Timestamp;
 use adjutant_engine::{Deps, Places, Toolbox, Worker};
 use adjutant_gateway::{CanvasDoor, NodesDoor};
 use adjutant_ports::files::{FileError, FileScope, Files, FilesFor};
-use adjutant_ports::store::{AgentStore as _, StoreError};
+use adjutant_ports::store::StoreError;
 use adjutant_ports::{Bus, Canvas, Clock, Entropy, Models, Nodes, Store};
 use adjutant_providers::Registry;
 use adjutant_sandbox::EgressBroker;

@@ -14,7 +14,7 @@ use adjutant_client::Client;
 use adjutant_domain::agent::TrustLevel;
 use adjutant_domain::id::AgentId;
 use adjutant_ports::config::{ConfigDoor, ConfigFault};
-use adjutant_ports::store::{AgentStore as _, StoreError};
+use adjutant_ports::store::StoreError;
 use adjutant_ports::{Clock, Entropy, Models as _};
 use adjutant_protocol::methods::agents::{
     AgentIdParams, AgentsGet, AgentsUpdate, AgentsUpdateParams,

@@ -30,7 +30,6 @@ use futures::future::{BoxFuture, FutureExt as _};
 
 use adjutant_cli::{Check, Exit, Failure, Fixing, Report, Severity};
 use adjutant_ports::Clock;
-use adjutant_ports::store::AuditStore as _;
 
 use crate::config::{Config, Settings, Sources};
 use crate::daemon::Place;
