@@ -63,6 +63,7 @@ fn prepare() -> Result<Vec<String>> {
         ),
     }
     lines.push(postgres());
+    lines.extend(recipes());
     let has_npm = Command::new("npm")
         .arg("--version")
         .output()
@@ -124,6 +125,27 @@ fn postgres() -> String {
                        sudo apt-get install postgresql pgbouncer"
             .to_owned(),
     }
+}
+
+/// Programs that the recipes for remote access are tried with.
+fn recipes() -> Vec<String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path)
+        .chain(["/usr/sbin".into()])
+        .collect();
+    let found = |name: &str| folders.iter().any(|it| it.join(name).is_file());
+    [("sshd", "openssh-server"), ("nginx", "nginx-light"), ("pebble", "pebble")]
+        .into_iter()
+        .map(|(name, package)| {
+            if found(name) {
+                format!("found: {name}")
+            } else {
+                format!(
+                    "missing: {name}; tests with it say so and skip. Install it with: sudo apt-get install {package}"
+                )
+            }
+        })
+        .collect()
 }
 
 /// Makes the virtual environment of a test beside its list of packages, which has a digest for each.

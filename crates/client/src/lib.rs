@@ -17,7 +17,7 @@ mod socket_file;
 #[path = "no_socket_file.rs"]
 mod socket_file;
 
-pub use adjutant_tls::Fingerprint;
+pub use adjutant_tls::{Fingerprint, Trust};
 pub use client::{CALL_TIMEOUT, Client, Notification, PATIENCE};
 pub use config::{Config, Finding};
 pub use endpoint::{Credential, Endpoint, Token};

@@ -3,6 +3,7 @@
 //! Every check looks at something real and can fail. What would be changed by `--fix` is safe to change: permissions are
 //! narrowed, missing folders are made, files of dead processes are removed. Nothing with contents is ever touched.
 
+mod certificate;
 mod files;
 #[cfg(target_os = "linux")]
 mod kernel;
@@ -141,6 +142,7 @@ async fn look(subject: &Subject, fixing: Fixing, verify: VerifyStore<'_>) -> Rep
     // Folders first: what comes later may need them.
     if state::look(subject, &mut files) {
         files::look(subject, &mut files);
+        certificate::look(subject, &mut files);
     }
     let (mut machine, mut providers, mut running) = (
         Findings::new(fixing),

@@ -101,6 +101,8 @@ fn private_files(subject: &Subject) -> Vec<PathBuf> {
         "adjutant.db-shm",
         "lock",
         "environment",
+        "tls/self-signed.key",
+        "tls/acme.key",
     ];
     let mut all: Vec<PathBuf> = names.iter().map(|name| home.join(name)).collect();
     all.push(PidFile::path(home));

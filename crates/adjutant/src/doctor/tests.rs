@@ -108,6 +108,29 @@ async fn what_a_dead_process_left_is_removed_and_contents_are_not() {
     );
 }
 
+#[tokio::test]
+async fn a_certificate_that_cannot_be_shown_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut subject = subject(dir.path());
+    let severity = async |subject: &Subject| {
+        let report = run(subject, Fixing::No).await;
+        find(&report, "tls.certificate").severity
+    };
+    assert_eq!(severity(&subject).await, Severity::Ok);
+    let tls = &mut subject.config.gateway.tls;
+    tls.mode = adjutant_tls::Mode::SelfSigned;
+    adjutant_tls::Server::open(tls, dir.path()).unwrap();
+    assert_eq!(severity(&subject).await, Severity::Ok);
+    // The same as files of one's own, and then with a key that is no key.
+    let tls = &mut subject.config.gateway.tls;
+    tls.mode = adjutant_tls::Mode::Files;
+    tls.certificate = Some(dir.path().join("tls/self-signed.pem"));
+    tls.key = Some(dir.path().join("tls/self-signed.key"));
+    assert_eq!(severity(&subject).await, Severity::Ok);
+    std::fs::write(dir.path().join("tls/self-signed.key"), "no key").unwrap();
+    assert_eq!(severity(&subject).await, Severity::Error);
+}
+
 // covers: S45
 #[tokio::test]
 async fn a_key_in_the_configuration_is_found_and_not_repeated() {
