@@ -32,6 +32,14 @@ impl LocalBus {
     }
 }
 
+impl LocalBus {
+    /// Says that something may have been missed.
+    pub(crate) fn lag(&self) {
+        send(&self.work, Notice::Lagged);
+        send(&self.surfaces, Notice::Lagged);
+    }
+}
+
 fn send(to: &broadcast::Sender<Notice>, notice: Notice) {
     // An error only says that nobody watches.
     drop(to.send(notice));

@@ -1,8 +1,10 @@
-//! The store contract in SQLite: one file, one writer thread, every word kept.
+//! The store contract in two databases. SQLite: one file, one writer thread. PostgreSQL: many processes, one database.
+//! Every word kept in either.
 //!
-//! Never learns: what an entry means beyond [`adjutant_domain::run::project`], who may do what, or any network.
+//! Never learns: what an entry means beyond [`adjutant_domain::run::project`], who may do what, or any network but the way to its database.
 //!
-//! Begin reading at [`Sqlite`]; the writer's promises are in `writer.rs`, the runs in `sqlite/run.rs`.
+//! Begin reading at [`Sqlite`] or [`Postgres`]; the writer's promises are in `writer.rs`, those of a transaction in
+//! `postgres/tx.rs`, the runs in `sqlite/run.rs` and `postgres/run.rs`.
 
 mod buckets;
 mod bus;
@@ -14,6 +16,7 @@ mod leases;
 mod lock;
 mod migrate;
 mod platform;
+mod postgres;
 mod reader;
 mod sql;
 mod sqlite;
@@ -25,6 +28,7 @@ pub use config::{Config, ConfigError};
 pub use error::OpenError;
 pub use file::{FILE_NAME, quarantine, snapshot};
 pub use lock::{Lock, LockError};
+pub use postgres::{Postgres, PostgresBus, PostgresError, PostgresOptions};
 pub use sqlite::Sqlite;
 
 /// Version of the SQLite that is built in.

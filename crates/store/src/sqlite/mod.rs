@@ -4,7 +4,7 @@ mod accept;
 mod agent;
 mod append;
 mod approval;
-mod audit;
+pub(crate) mod audit;
 mod claim;
 mod device;
 mod event;
@@ -20,7 +20,7 @@ mod session;
 mod signal;
 mod thread;
 mod tidy;
-mod verify;
+pub(crate) mod verify;
 
 #[cfg(test)]
 mod tests;

@@ -143,17 +143,17 @@ fn text_index(check: &mut Check<'_>) -> Done<()> {
 
 /// What the log of a run says about every other table.
 #[derive(Default)]
-struct Expected {
-    status: Option<RunStatus>,
-    messages: BTreeMap<MessageId, Vec<Part>>,
-    approvals: BTreeMap<ApprovalId, ApprovalState>,
-    open: BTreeSet<ReservationId>,
-    settled: BTreeMap<ReservationId, Option<u64>>,
-    waits: BTreeSet<MessageId>,
+pub(crate) struct Expected {
+    pub(crate) status: Option<RunStatus>,
+    pub(crate) messages: BTreeMap<MessageId, Vec<Part>>,
+    pub(crate) approvals: BTreeMap<ApprovalId, ApprovalState>,
+    pub(crate) open: BTreeSet<ReservationId>,
+    pub(crate) settled: BTreeMap<ReservationId, Option<u64>>,
+    pub(crate) waits: BTreeSet<MessageId>,
 }
 
 impl Expected {
-    fn of(run: &Run, log: &[Logged]) -> Self {
+    pub(crate) fn of(run: &Run, log: &[Logged]) -> Self {
         let mut it = Self::default();
         for logged in log {
             match &logged.entry {
@@ -229,7 +229,7 @@ fn runs(check: &mut Check<'_>) -> Done<()> {
         let run = &info.run;
         let log = parse_log(raw_log(check.db, *log, Seq(1))?)?;
         n_entries += log.len() as u64;
-        legal(check, run, &log, *fence);
+        legal(&mut |finding| check.find(finding), run, &log, *fence);
         let expected = Expected::of(run, &log);
         if expected.status.as_ref() != Some(&info.status) || info.status.word() != word {
             check.find(format!(
@@ -255,10 +255,10 @@ fn runs(check: &mut Check<'_>) -> Done<()> {
 }
 
 /// The journal is gapless and legal (R3): accepted first and once, nothing after the end, claims in rising order.
-fn legal(check: &mut Check<'_>, run: &Run, log: &[Logged], fence: u64) {
+pub(crate) fn legal(find: &mut dyn FnMut(String), run: &Run, log: &[Logged], fence: u64) {
     let gapless = (1..).zip(log).all(|(place, logged)| logged.seq.0 == place);
     if !gapless || log.is_empty() {
-        check.find(format!("{}: its log has gaps", run.id));
+        find(format!("{}: its log has gaps", run.id));
     }
     let mut claims = 0;
     let mut held = false;
@@ -284,7 +284,7 @@ fn legal(check: &mut Check<'_>, run: &Run, log: &[Logged], fence: u64) {
             _ => held,
         };
         if !ok || (i == 0 && !matches!(logged.entry, Entry::Accepted { .. })) {
-            check.find(format!(
+            find(format!(
                 "{}: `{}` has no place at {}",
                 run.id,
                 logged.entry.word(),
@@ -293,7 +293,7 @@ fn legal(check: &mut Check<'_>, run: &Run, log: &[Logged], fence: u64) {
         }
     }
     if claims != fence {
-        check.find(format!(
+        find(format!(
             "{}: {claims} claims, but the fence is {fence}",
             run.id
         ));
