@@ -370,7 +370,7 @@ impl PostgresBus {
     }
 }
 
-async fn send(pool: &Pool, payload: &str) -> Result<(), crate::postgres::error::Fault> {
+pub(crate) async fn send(pool: &Pool, payload: &str) -> Result<(), crate::postgres::error::Fault> {
     let client = pool.get().await?;
     client
         .query_typed(

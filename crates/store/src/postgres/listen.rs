@@ -4,11 +4,11 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_postgres::types::{ToSql, Type};
+use deadpool_postgres::Pool;
 use tokio_postgres::{AsyncMessage, Client, Connection, Socket};
 
 use crate::postgres::address::Address;
-use crate::postgres::bus::{CHANNEL, PostgresBus};
+use crate::postgres::bus::{CHANNEL, PostgresBus, send};
 use crate::postgres::error::{Done, Fault, chain};
 
 /// Between two tries to listen, at first and at most.
@@ -22,11 +22,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const ECHO_MAX: Duration = Duration::from_secs(3);
 
 /// Until the bus stops.
-pub(crate) async fn run(address: Address, bus: Arc<PostgresBus>) {
+pub(crate) async fn run(address: Address, pool: Pool, bus: Arc<PostgresBus>) {
     let mut pause = PAUSE_MIN;
     loop {
         let mut heard = false;
-        let ended = listen(&address, &bus, &mut heard).await;
+        let ended = listen(&address, &pool, &bus, &mut heard).await;
         bus.set_listening(false);
         if let Err(fault) = ended {
             tracing::warn!(
@@ -52,7 +52,12 @@ impl Drop for Driver {
     }
 }
 
-async fn listen(address: &Address, bus: &Arc<PostgresBus>, heard: &mut bool) -> Done<()> {
+async fn listen(
+    address: &Address,
+    pool: &Pool,
+    bus: &Arc<PostgresBus>,
+    heard: &mut bool,
+) -> Done<()> {
     let connecting = address.config.connect(address.tls.clone());
     let (client, connection) = within(connecting).await?;
     let mut driver = Driver(tokio::spawn(drive(connection, Arc::clone(bus))));
@@ -60,13 +65,13 @@ async fn listen(address: &Address, bus: &Arc<PostgresBus>, heard: &mut bool) -> 
     // From here on nothing is missed; what was said before this moment is looked up.
     bus.missed();
     *heard = true;
-    hears(&client, bus).await?;
+    hears(&client, bus, pool).await?;
     loop {
         tokio::select! {
             _ended = &mut driver.0 => return Err(Fault::Late),
             () = tokio::time::sleep(HEARTBEAT) => {}
         }
-        hears(&client, bus).await?;
+        hears(&client, bus, pool).await?;
     }
 }
 
@@ -77,11 +82,15 @@ async fn within<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>
     }
 }
 
-/// Rings at the own door. Behind a pooler in transaction mode nobody opens, and that is worth a word.
-async fn hears(client: &Client, bus: &PostgresBus) -> Done<()> {
-    let echo = bus.echo();
-    let params: [(&(dyn ToSql + Sync), Type); 2] = [(&CHANNEL, Type::TEXT), (&echo, Type::TEXT)];
-    within(client.query_typed("select pg_notify($1, $2)", &params)).await?;
+/// Asks whether the connection lives, and rings at the own door through another one. Behind a pooler in transaction mode
+/// nobody opens, and that is worth a word.
+async fn hears(client: &Client, bus: &PostgresBus, pool: &Pool) -> Done<()> {
+    within(client.batch_execute("select 1")).await?;
+    let rung = tokio::time::timeout(ANSWER_MAX, send(pool, &bus.echo())).await;
+    if !matches!(rung, Ok(Ok(()))) {
+        // Whoever cannot ring does not know, and asks again.
+        return Ok(());
+    }
     let is_heard = tokio::time::timeout(ECHO_MAX, bus.echoed()).await.is_ok();
     if !is_heard {
         tracing::warn!(

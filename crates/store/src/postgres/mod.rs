@@ -174,7 +174,7 @@ impl Postgres {
                 reason: fault.into_store().to_string(),
             })?;
         bus.keep(runtime.spawn(feed::run(Arc::downgrade(&inner), from)));
-        bus.keep(runtime.spawn(listen::run(listens, Arc::clone(bus))));
+        bus.keep(runtime.spawn(listen::run(listens, pool.clone(), Arc::clone(bus))));
         bus.keep(runtime.spawn(Arc::clone(bus).send_all(pool)));
         let chores = runtime.spawn(tidy::run(Arc::downgrade(&inner), config));
         Ok(Arc::new(Self {

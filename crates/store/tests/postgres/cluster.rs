@@ -47,7 +47,7 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
         .get_or_init(|| {
             let cluster = match std::env::var("ADJUTANT_TEST_POSTGRES_URL") {
                 Ok(url) if !url.is_empty() => Some(given(&url)),
-                _ => own(),
+                _ => own(""),
             };
             match &cluster {
                 Some(cluster) => cluster.template(),
@@ -117,7 +117,22 @@ exec flock -x "$1/users" sh -c '
   rm -rf "$1"' sh "$1"
 "#;
 
-fn own() -> Option<Cluster> {
+/// A cluster that a test may stop. None: there is no PostgreSQL to start.
+pub(crate) fn separate() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    CLUSTER
+        .get_or_init(|| {
+            let cluster = own("-separate");
+            match &cluster {
+                Some(cluster) => cluster.template(),
+                None => eprintln!("skipped: no PostgreSQL here (sudo apt-get install postgresql)"),
+            }
+            cluster
+        })
+        .as_ref()
+}
+
+fn own(suffix: &str) -> Option<Cluster> {
     let bin = programs()?;
     let key = {
         use std::hash::{DefaultHasher, Hash, Hasher};
@@ -125,7 +140,7 @@ fn own() -> Option<Cluster> {
         std::env::current_exe().unwrap().hash(&mut hasher);
         hasher.finish()
     };
-    let dir = std::env::temp_dir().join(format!("adjutant-pg-{key:016x}"));
+    let dir = std::env::temp_dir().join(format!("adjutant-pg-{key:016x}{suffix}"));
     // A keeper that removes the folder may be faster than a new user.
     for _ in 0..100 {
         if let Some(cluster) = join(&bin, &dir) {
@@ -205,9 +220,9 @@ fn make(bin: &Path, dir: &Path) {
     runtime().block_on(async {
         let host = dir.display().to_string().replace('/', "%2F");
         let admin = connect(&format!("postgresql://postgres@/postgres?host={host}")).await;
-        // Not a superuser: what the program needs, and no more (it owns its databases and may make roles).
+        // What the guide says: no superuser, may make its roles, and inherits nothing from them.
         admin
-            .batch_execute("create role adjutant_test login createdb createrole")
+            .batch_execute("create role adjutant_test login noinherit createdb createrole")
             .await
             .unwrap();
     });
@@ -360,19 +375,72 @@ impl Drop for Database {
     }
 }
 
-/// A store with a simulated clock.
+/// A store with a clock of its own.
 pub(crate) async fn open(url: &str, clock: Arc<SimClock>, is_simulated: bool) -> Arc<Postgres> {
     let options = PostgresOptions {
         is_simulated,
         connections: 6,
         ..PostgresOptions::new(url)
     };
+    open_all(options, clock).await
+}
+
+pub(crate) async fn open_all(options: PostgresOptions, clock: Arc<SimClock>) -> Arc<Postgres> {
+    static SEED: AtomicU32 = AtomicU32::new(1);
+    let seed = SEED.fetch_add(1, Ordering::Relaxed);
+    let entropy = SimEntropy::new(u64::from(std::process::id()) << 16 | u64::from(seed));
     Postgres::open(
         options,
         clock as Arc<dyn Clock>,
-        Arc::new(SimEntropy::new(u64::from(std::process::id()))),
+        Arc::new(entropy),
         Config::default(),
     )
     .await
     .unwrap()
+}
+
+/// The time that it is.
+#[derive(Debug)]
+struct RealClock;
+
+impl Clock for RealClock {
+    fn now(&self) -> adjutant_domain::time::Timestamp {
+        crate::talk::at()
+    }
+
+    fn monotonic(&self) -> Duration {
+        static BEGAN: OnceLock<std::time::Instant> = OnceLock::new();
+        BEGAN.get_or_init(std::time::Instant::now).elapsed()
+    }
+
+    fn sleep(&self, span: Duration) -> futures::future::BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(span))
+    }
+
+    fn local_day(&self) -> String {
+        self.now().rfc3339().chars().take(10).collect()
+    }
+}
+
+/// A store on the database's clock, as it is used.
+pub(crate) async fn open_with(options: PostgresOptions) -> Arc<Postgres> {
+    static SEED: AtomicU32 = AtomicU32::new(1);
+    let seed = SEED.fetch_add(1, Ordering::Relaxed);
+    let entropy = SimEntropy::new(u64::from(std::process::id()) << 17 | u64::from(seed));
+    Postgres::open(
+        options,
+        Arc::new(RealClock),
+        Arc::new(entropy),
+        Config::default(),
+    )
+    .await
+    .unwrap()
+}
+
+pub(crate) async fn open_real(url: &str, connections: usize) -> Arc<Postgres> {
+    let options = PostgresOptions {
+        connections: u32::try_from(connections).unwrap(),
+        ..PostgresOptions::new(url)
+    };
+    open_with(options).await
 }

@@ -2,6 +2,11 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used)]
 
+mod claims;
 mod cluster;
 mod conformance;
+mod outage;
+mod random;
 mod rls;
+mod talk;
+mod together;
