@@ -62,6 +62,7 @@ fn prepare() -> Result<Vec<String>> {
                 .to_owned(),
         ),
     }
+    lines.push(postgres());
     let has_npm = Command::new("npm")
         .arg("--version")
         .output()
@@ -99,6 +100,30 @@ fn prepare() -> Result<Vec<String>> {
         lines.push(python(&folder));
     }
     Ok(lines)
+}
+
+/// The server that the tests of the PostgreSQL store start for themselves, or the one they are told to use.
+fn postgres() -> String {
+    if std::env::var_os("ADJUTANT_TEST_POSTGRES_URL").is_some() {
+        return "found: ADJUTANT_TEST_POSTGRES_URL".to_owned();
+    }
+    let packaged = Path::new("/usr/lib/postgresql");
+    let has_server = packaged
+        .read_dir()
+        .into_iter()
+        .flatten()
+        .flatten()
+        .any(|version| version.path().join("bin/initdb").exists());
+    let has_pooler = Path::new("/usr/sbin/pgbouncer").exists();
+    match (has_server, has_pooler) {
+        (true, true) => "found: PostgreSQL and pgbouncer".to_owned(),
+        (true, false) => "missing: pgbouncer; the test with a pooler says so and skips. \
+                          Install it with: sudo apt-get install pgbouncer"
+            .to_owned(),
+        (false, _) => "missing: PostgreSQL; tests against it say so and skip. Install it with: \
+                       sudo apt-get install postgresql pgbouncer"
+            .to_owned(),
+    }
 }
 
 /// Makes the virtual environment of a test beside its list of packages, which has a digest for each.

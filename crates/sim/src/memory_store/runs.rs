@@ -492,7 +492,8 @@ impl RunStore for MemoryStore {
             .runs
             .get_mut(&run)
             .ok_or(StoreError::NotFound { what: "run" })?;
-        if row.fence != fence && !weak {
+        let is_held = row.fence == fence && matches!(row.status, RunStatus::Running);
+        if !is_held && !weak {
             return Err(StoreError::Fenced);
         }
         row.lease_until = Some(now.saturating_add(lease));

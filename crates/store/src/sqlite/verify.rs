@@ -158,7 +158,8 @@ impl Expected {
         for logged in log {
             match &logged.entry {
                 Entry::Accepted { input, .. } => it.waits.extend(input),
-                Entry::Claimed { .. } => it.waits.clear(),
+                // A run that was stopped in the queue had its words placed when it ended.
+                Entry::Claimed { .. } | Entry::Finished { .. } => it.waits.clear(),
                 _ => {}
             }
             for row in project(run, logged) {

@@ -95,6 +95,10 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// What lines begin with that only the databases are compared by: memory has no events of seats but the first, and its costs
+/// leave out what is only reserved.
+const DATABASES: &str = "databases:";
+
 const WORDS: [&str; 4] = ["kettle", "harbour", "violet", "tunnel"];
 
 fn owner(n: u8) -> OwnerId {
@@ -278,28 +282,15 @@ impl Side {
                 })
             }
             Op::Cancel(of, n) => {
-                let Some(run) = self.run(*n) else {
-                    return "-".to_owned();
-                };
-                let cancel = Signal::Cancel {
-                    by: "test".to_owned(),
-                };
-                told(
-                    block_on(self.store.signal(&owner(*of), run, cancel)),
-                    |it| it.to_string(),
-                )
+                let by = "test".to_owned();
+                self.tell(*of, *n, Signal::Cancel { by })
             }
             Op::Steer(of, n) => {
-                let Some(run) = self.run(*n) else {
-                    return "-".to_owned();
-                };
                 let steer = Signal::Steer {
                     message: MessageId::mint(self.now(), self.next()),
                     text: format!("steer {}", WORDS[usize::from(*n) % 4]),
                 };
-                told(block_on(self.store.signal(&owner(*of), run, steer)), |it| {
-                    it.to_string()
-                })
+                self.tell(*of, *n, steer)
             }
             Op::Remember(..) | Op::Recall(..) | Op::Search(..) => self.words(op),
             Op::Audit(of) => {
@@ -329,6 +320,17 @@ impl Side {
         // Two things never happen at the same moment, so that what is ordered by time has one order.
         self.clock.pass(Duration::from_millis(1));
         said
+    }
+
+    fn tell(&self, of: u8, n: u8, signal: Signal) -> String {
+        let Some(run) = self.run(n) else {
+            return "-".to_owned();
+        };
+        let whose = owner(of);
+        let info = block_on(self.store.run(&whose, &run.to_string())).unwrap();
+        let stood = info.map_or("nowhere", |info| info.status.word());
+        let done = block_on(self.store.signal(&whose, run, signal));
+        told(done, |it| format!("{it} {stood}"))
     }
 
     fn seat(&mut self, op: &Op) -> String {
@@ -658,7 +660,7 @@ impl Side {
             GroupBy::Agent,
         ] {
             said.push(format!(
-                "{:?}",
+                "{DATABASES} {:?}",
                 block_on(self.store.costs(whose, by, "2000-01-01", "2100-01-01")).unwrap()
             ));
         }
@@ -666,19 +668,17 @@ impl Side {
         let rises = events
             .windows(2)
             .all(|pair| pair[0].cursor < pair[1].cursor);
-        let events: Vec<String> = events
-            .iter()
-            .map(|it| {
+        let (of_runs, of_seats): (Vec<_>, Vec<_>) = events.iter().partition(|it| it.run.is_some());
+        let say = |events: Vec<&adjutant_domain::Event>| -> Vec<String> {
+            let say = |it: &&adjutant_domain::Event| {
                 let kind = serde_json::to_value(&it.kind).unwrap();
-                format!(
-                    "{} {:?} {}",
-                    kind["type"],
-                    it.run.map(|run| self.place(run)),
-                    it.at.as_millis()
-                )
-            })
-            .collect();
-        said.push(format!("{rises} {events:?}"));
+                let run = it.run.map(|run| self.place(run));
+                format!("{} {run:?} {}", kind["type"], it.at.as_millis())
+            };
+            events.iter().map(say).collect()
+        };
+        said.push(format!("{DATABASES} {:?}", say(of_seats)));
+        said.push(format!("{rises} {:?}", say(of_runs)));
         said.push(format!("{:?}", block_on(self.store.queue_depth()).unwrap()));
         said.push(format!("{:?}", block_on(self.store.next_due()).unwrap()));
         let audit = block_on(self.store.audit_records(whose, 100)).unwrap();
@@ -720,7 +720,7 @@ fn all_three_stores_say_the_same() {
     let mut runner = TestRunner::new(Cases {
         cases,
         failure_persistence: None,
-        max_shrink_iters: 60,
+        max_shrink_iters: 24,
         ..Cases::default()
     });
     let done = runner.run(&proptest::collection::vec(op(), 10..80), |ops| {
@@ -739,7 +739,7 @@ fn all_three_stores_say_the_same() {
         let clock = SimClock::new();
         let postgres = runtime().block_on(open(&database.url, Arc::clone(&clock), true));
         let postgres = Side::new("PostgreSQL", postgres, clock);
-        compare(&ops, [memory(), sqlite, postgres])
+        compare(&ops, [sqlite, postgres, memory()])
     });
     if let Err(error) = done {
         panic!("{error}");
@@ -748,17 +748,34 @@ fn all_three_stores_say_the_same() {
 
 fn compare(ops: &[Op], mut sides: [Side; 3]) -> Result<(), TestCaseError> {
     let last = [Op::Look(0), Op::Look(1)];
+    let mut n_sides = sides.len();
     for (i, op) in ops.iter().chain(&last).enumerate() {
         let said: Vec<String> = sides.iter_mut().map(|side| side.does(op)).collect();
-        for (side, words) in sides.iter().zip(&said).skip(1) {
-            prop_assert_eq!(
-                words,
-                &said[0],
-                "{} and {} after {} operations, at {:?}",
+        // From here on memory has its own mind: it gives up the seats of a thread that is forgotten, where the databases give
+        // them a new one, and it finds other places for words that are said to a run that is under way or in the queue.
+        let is_own = match op {
+            Op::Forget(..) => said[0] == "true",
+            Op::Steer(..) => said[0].starts_with("true"),
+            Op::Cancel(..) => said[0] == "true queued",
+            Op::Accept(..) => said[0].starts_with("steered"),
+            _ => false,
+        };
+        if is_own {
+            n_sides = 2;
+        }
+        for (side, words) in sides.iter().zip(&said).take(n_sides).skip(1) {
+            let is_told = |line: &&str| side.name != "memory" || !line.starts_with(DATABASES);
+            let mut lines = words.lines().filter(is_told);
+            let mut expected = said[0].lines().filter(is_told);
+            let differs = lines.by_ref().zip(expected.by_ref()).find(|(a, b)| a != b);
+            let is_same = differs.is_none() && lines.next().is_none() && expected.next().is_none();
+            prop_assert!(
+                is_same,
+                "after {i} operations, at {op:?}, {} says\n  {}\nand {}\n  {}",
                 side.name,
+                differs.map_or(words.as_str(), |it| it.0),
                 sides[0].name,
-                i,
-                op
+                differs.map_or(said[0].as_str(), |it| it.1),
             );
         }
     }
