@@ -54,9 +54,11 @@ fn sixteen_claimers_over_two_hundred_sessions_never_hold_the_same_thing() {
         for claimer in futures::future::join_all(claimers).await {
             claimer.unwrap();
         }
-        let held = held.lock().unwrap();
-        assert_eq!(held.doubles, Vec::<String>::new());
-        assert_eq!(held.finished, n_runs);
+        {
+            let held = held.lock().unwrap();
+            assert_eq!(held.doubles, Vec::<String>::new());
+            assert_eq!(held.finished, n_runs);
+        }
         assert_eq!(store.queue_depth().await.unwrap(), (0, 0, 0));
         assert_eq!(store.verify().await.unwrap().findings, Vec::<String>::new());
     });

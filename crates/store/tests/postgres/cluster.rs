@@ -199,6 +199,8 @@ fn make(bin: &Path, dir: &Path) {
         use std::os::unix::process::CommandExt;
         keeper.process_group(0);
     }
+    // It outlives this process, on purpose.
+    #[allow(clippy::zombie_processes)]
     keeper.spawn().unwrap();
     let data = dir.join("data");
     done(

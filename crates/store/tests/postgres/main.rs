@@ -5,8 +5,10 @@
 mod claims;
 mod cluster;
 mod conformance;
+mod look;
 mod outage;
 mod random;
 mod rls;
+mod side;
 mod talk;
 mod together;
