@@ -31,33 +31,44 @@ const LOOK_MIN: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_secs(4);
 
 /// The next run. `$1` now, `$2` the new status, `$3` the worker, `$4` the lease, `$5` the time for people.
+///
+/// Each half walks an index in the order of the line and stops at the first session that nobody has locked, so it takes as
+/// long for a long queue as for a short one.
 const CLAIM: &str = concat!(
-    "with head as materialized (
-         select r.id, r.status
-           from (select id, session, status, priority, ready_at from runs
-                  where status in ('running', 'parked')
-                    and due_at <= coalesce($1, clock_ms())
-                 union all
-                 select id, session, status, priority, ready_at from runs q
-                  where status = 'queued'
-                    and not exists (select 1 from runs a
-                                     where a.session = q.session
-                                       and a.status in ('running', 'parked'))) r
-           join sessions s on s.id = r.session
+    "with w as materialized (select coalesce($1, clock_ms()) as now),
+     due as materialized (
+         select r.id, r.status, r.priority, r.ready_at
+           from runs r join sessions s on s.id = r.session
+          where r.status in ('running', 'parked')
+            and r.due_at <= (select now from w)
           order by r.priority desc, r.ready_at, r.id
             for no key update of s skip locked
           limit 1),
+     queued as materialized (
+         select r.id, r.status, r.priority, r.ready_at
+           from runs r join sessions s on s.id = r.session
+          where r.status = 'queued'
+            and not exists (select 1 from runs a
+                             where a.session = r.session
+                               and a.status in ('running', 'parked'))
+          order by r.priority desc, r.ready_at, r.id
+            for no key update of s skip locked
+          limit 1),
+     head as materialized (
+         select id, status from (select * from due union all select * from queued) both_kinds
+          order by priority desc, ready_at, id
+          limit 1),
      taken as (
          update runs
-            set status = 'running', detail = $2, fence = fence + 1, head = head + 1, worker = $3,
-                due_at = coalesce($1, clock_ms()) + $4, started_at = coalesce(started_at, $5, clock_ms())
-           from head
+            set status = 'running', detail = $2, fence = fence + 1, head = runs.head + 1, worker = $3,
+                due_at = w.now + $4, started_at = coalesce(started_at, $5, clock_ms())
+           from head, w
           where runs.id = head.id
             and (runs.status = 'queued'  -- ask again: do not remove
-                 or runs.status in ('running', 'parked') and runs.due_at <= coalesce($1, clock_ms()))
+                 or runs.status in ('running', 'parked') and runs.due_at <= w.now)
          returning ",
     run_columns!(),
-    ", fence, head as place)
+    ", fence, runs.head as place)
      select head.status, taken.fence, taken.place, taken.*
        from head left join taken on true"
 );
@@ -153,8 +164,11 @@ async fn claim(tx: &mut Tx<'_>, wish: &Wish) -> Done<Option<Claim>> {
         }
         .into());
     }
-    let run = run_of(&row, 3)?;
-    let fence = Fence(fence);
+    let (run, fence, stood) = (run_of(&row, 3)?, Fence(fence), row.text(0)?);
+    if stood != "queued" {
+        // The session of the first in the queue is locked as well until this is done: whoever stepped over it looks again.
+        tx.nudge();
+    }
     tx.become_owner(&run.owner);
     if fence.0 == 1 {
         message::place_waiting(tx, &run);
@@ -165,7 +179,7 @@ async fn claim(tx: &mut Tx<'_>, wish: &Wish) -> Done<Option<Claim>> {
         entry: Entry::Claimed {
             worker: wish.worker,
             fence,
-            from: ClaimedFrom::status(&row.text(0)?),
+            from: ClaimedFrom::status(&stood),
         },
     };
     project::write(tx, &run, &logged, &[], false).await?;

@@ -99,6 +99,7 @@ const SHORT: &[&str] = &["runs_queue", "runs_due", "runs_seat"];
 /// A conversation is removed at the owner's explicit wish only, and takes its time.
 const EXCUSED: &[&str] = &[
     "delete from threads where id = ?",
+    "delete from events where owner = ? and run = ?",
     "select id, n, status <> 'finished' from runs where owner = ? and thread = ?",
 ];
 
