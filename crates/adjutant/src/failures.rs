@@ -5,7 +5,7 @@ use std::path::Path;
 use adjutant_cli::{Exit, Failure};
 use adjutant_gateway::ListenError;
 use adjutant_ports::StoreError;
-use adjutant_store::{LockError, OpenError};
+use adjutant_store::{LockError, OpenError, PostgresError};
 
 use crate::config::ConfigError;
 use crate::parts::PartsError;
@@ -37,6 +37,7 @@ pub(crate) fn config(error: &ConfigError) -> Failure {
 pub(crate) fn parts(home: &Path, error: &PartsError) -> Failure {
     match error {
         PartsError::Store(error) => open(error),
+        PartsError::Database(error) => database(error),
         PartsError::Use(error) => store(home, error),
         PartsError::Providers(error) => Failure::new(Exit::Config, "CONFIG", chain(error)),
         PartsError::Tools(_) => Failure::new(Exit::Failed, "INTERNAL", chain(error)),
@@ -61,6 +62,17 @@ pub(crate) fn open(error: &OpenError) -> Failure {
         | OpenError::Foreign { .. }
         | OpenError::Sqlite { .. } => Failure::new(Exit::Failed, "STORE", chain(error)),
     }
+}
+
+/// The database cannot be used as a store. What it says names no user and no password.
+pub(crate) fn database(error: &PostgresError) -> Failure {
+    let failure = match error {
+        PostgresError::Url { .. } | PostgresError::Tls { .. } | PostgresError::Config(_) => {
+            Failure::new(Exit::Config, "CONFIG", chain(error))
+        }
+        _ => Failure::new(Exit::Failed, "STORE", chain(error)),
+    };
+    failure.with_hint("`store.database_url` names it; docs/guide/postgresql.md says what it needs")
 }
 
 /// The store does not work.

@@ -65,14 +65,14 @@ impl Running {
         let loaded = settings.current();
         let config = Arc::new(loaded.tree.clone());
         crate::parts::make_private_dir(home).map_err(|e| failures::parts(home, &e))?;
-        let parts = Arc::new(
-            Parts::open(home, Arc::clone(&config))
-                .await
-                .map_err(|e| failures::parts(home, &e))?,
-        );
-        // This process holds the lock, so whoever held these claims is dead (R36).
+        let mut parts = Parts::open(home, Arc::clone(&config))
+            .await
+            .map_err(|e| failures::parts(home, &e))?;
+        parts
+            .hold_directory()
+            .map_err(|e| failures::parts(home, &e))?;
+        let parts = Arc::new(parts);
         let released = parts
-            .store
             .release_dead_claims()
             .await
             .map_err(|e| failures::store(home, &e))?;
@@ -167,8 +167,8 @@ fn gateway_deps(
 ) -> Result<Deps, Failure> {
     let live = Arc::clone(settings);
     Ok(Deps {
-        store: Arc::clone(&parts.store) as Arc<dyn Store>,
-        bus: Arc::clone(&parts.doors.bus) as Arc<dyn Bus>,
+        store: Arc::clone(&parts.store),
+        bus: Arc::clone(&parts.doors.bus),
         clock: Arc::clone(&parts.doors.clock) as Arc<dyn Clock>,
         entropy: Arc::clone(&parts.doors.entropy) as Arc<dyn Entropy>,
         models: Arc::clone(&parts.models) as Arc<dyn Models>,

@@ -343,7 +343,6 @@ impl Host for Machine {
             .await
             .map_err(|e| failures::parts(&home, &e))?;
         parts
-            .store
             .release_dead_claims()
             .await
             .map_err(|e| failures::store(&home, &e))?;
@@ -468,7 +467,8 @@ impl Host for Machine {
 
     async fn verify_store(&self) -> Result<Report, Failure> {
         let (home, settings) = self.settings()?;
-        if !home.join(adjutant_store::FILE_NAME).exists() {
+        let is_elsewhere = settings.current().tree.store.database_url.is_some();
+        if !is_elsewhere && !home.join(adjutant_store::FILE_NAME).exists() {
             return Err(
                 Failure::not_found("store", home.display()).with_hint("`adjutant setup` makes one")
             );

@@ -15,7 +15,7 @@ use adjutant_ports::store::{AgentStore as _, StoreError};
 use adjutant_ports::{Bus, Clock, Entropy, Models, Nodes, Store};
 use adjutant_providers::Registry;
 use adjutant_sandbox::EgressBroker;
-use adjutant_store::{LocalBus, OpenError, Sqlite};
+use adjutant_store::{LocalBus, Lock, OpenError, Postgres, PostgresError, Sqlite};
 
 use crate::config::Config;
 use crate::doors::{OsEntropy, SystemClock};
@@ -26,6 +26,9 @@ pub(crate) enum PartsError {
     /// The store.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] PostgresError),
     /// The store, once open.
     #[error("the store does not work")]
     Use(#[from] StoreError),
@@ -50,7 +53,7 @@ pub(crate) enum PartsError {
 pub(crate) struct Doors {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
-    pub(crate) bus: Arc<LocalBus>,
+    pub(crate) bus: Arc<dyn Bus>,
     /// To the devices of the gateway of this process.
     pub(crate) nodes: Arc<NodesDoor>,
 }
@@ -71,34 +74,54 @@ pub(crate) struct Parts {
     pub(crate) home: PathBuf,
     pub(crate) config: Arc<Config>,
     pub(crate) doors: Doors,
-    pub(crate) store: Arc<Sqlite>,
+    pub(crate) store: Arc<dyn Store>,
+    /// Whether other processes may use the store too: then nothing here knows who lives and who is dead.
+    pub(crate) is_shared: bool,
+    /// Of the state directory, where the store is not what holds it.
+    lock: Option<Lock>,
     pub(crate) models: Arc<Registry>,
     pub(crate) owner: OwnerId,
 }
 
 impl Parts {
-    /// Opens the store (taking the lock of the state directory) and builds what does not depend on a port.
+    /// Opens the store (taking the lock of the state directory if it is in there) and builds what does not depend on a port.
     pub(crate) async fn open(home: &Path, config: Arc<Config>) -> Result<Self, PartsError> {
-        let doors = Doors::new();
-        let store = Sqlite::open(
-            home,
-            Arc::clone(&doors.clock),
-            Arc::clone(&doors.bus) as Arc<dyn Bus>,
-            Arc::clone(&doors.entropy),
-            config.store.clone(),
-        )?;
+        let mut doors = Doors::new();
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let database = adjutant_store::database(&config.store, &env)?;
+        let is_shared = database.is_some();
+        let (clock, entropy) = (Arc::clone(&doors.clock), Arc::clone(&doors.entropy));
+        let settings = config.store.clone();
+        let store: Arc<dyn Store> = match database {
+            Some(options) => {
+                let store = Postgres::open(options, clock, entropy, settings).await?;
+                doors.bus = store.bus();
+                store
+            }
+            None => Sqlite::open(home, clock, Arc::clone(&doors.bus), entropy, settings)?,
+        };
         let models = Registry::build(&config.providers, &env, Arc::clone(&doors.clock))?;
         let parts = Self {
             home: home.to_owned(),
             config,
             doors,
             store,
+            is_shared,
+            lock: None,
             models,
             owner: OwnerId::local(),
         };
         parts.ensure_main_agent().await?;
         Ok(parts)
+    }
+
+    /// Makes this process the one of the state directory, if opening the store has not (R14).
+    pub(crate) fn hold_directory(&mut self) -> Result<(), PartsError> {
+        if self.is_shared && self.lock.is_none() {
+            let lock = Lock::acquire(&self.home).map_err(OpenError::from)?;
+            self.lock = Some(lock);
+        }
+        Ok(())
     }
 
     /// The engine's doors. `port` is the gateway's own, which no tool may reach.
@@ -123,8 +146,8 @@ impl Parts {
                 adjutant_sandbox::paths::open(scope)
             });
         Ok(Deps {
-            store: Arc::clone(&self.store) as Arc<dyn Store>,
-            bus: Arc::clone(&self.doors.bus) as Arc<dyn Bus>,
+            store: Arc::clone(&self.store),
+            bus: Arc::clone(&self.doors.bus),
             clock: Arc::clone(&self.doors.clock),
             entropy: Arc::clone(&self.doors.entropy),
             models: Arc::clone(&self.models) as Arc<dyn Models>,
@@ -135,6 +158,15 @@ impl Parts {
                 home: crate::home::user_home().unwrap_or_default(),
             },
         })
+    }
+
+    /// Takes over what a predecessor held. Whoever holds the lock of the directory knows that it is dead (R36); who shares a
+    /// database knows nothing of the kind, and waits for leases.
+    pub(crate) async fn release_dead_claims(&self) -> Result<u64, StoreError> {
+        if self.is_shared {
+            return Ok(0);
+        }
+        self.store.release_dead_claims().await
     }
 
     /// A worker with a fresh name.

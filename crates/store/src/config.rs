@@ -16,6 +16,16 @@ pub struct Config {
     /// Threads that read, 1 to 16.
     #[schemars(range(min = 1, max = 16))]
     pub readers: u32,
+    /// A PostgreSQL database instead of the SQLite file, which several gateways and workers may share: `env:NAME` or
+    /// `file:/path`, where its URL is, or a URL without a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_url: Option<String>,
+    /// The same database without a pooler in transaction mode, for hearing of other processes. Absent means the same URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_listen_url: Option<String>,
+    /// Connections to that database at once, 1 to 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub database_connections: u32,
 }
 
 impl Default for Config {
@@ -24,6 +34,9 @@ impl Default for Config {
             retain_events_days: 90,
             idempotency_hours: 48,
             readers: 2,
+            database_url: None,
+            database_listen_url: None,
+            database_connections: 8,
         }
     }
 }
@@ -52,6 +65,7 @@ impl Config {
             ("retain_events_days", self.retain_events_days, 1, 3650),
             ("idempotency_hours", self.idempotency_hours, 24, 8760),
             ("readers", self.readers, 1, 16),
+            ("database_connections", self.database_connections, 1, 100),
         ];
         for (key, found, min, max) in ranges {
             if !(min..=max).contains(&found) {

@@ -9,6 +9,7 @@
 mod buckets;
 mod bus;
 mod config;
+mod database;
 mod error;
 mod file;
 mod job;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use bus::LocalBus;
 pub use config::{Config, ConfigError};
+pub use database::database;
 pub use error::OpenError;
 pub use file::{FILE_NAME, quarantine, snapshot};
 pub use lock::{Lock, LockError};

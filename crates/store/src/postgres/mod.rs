@@ -67,6 +67,11 @@ const RETRY_MAX: Duration = Duration::from_secs(4);
 /// Times that work is done again because somebody else was first.
 const TRIES_MAX: u32 = 12;
 
+/// Whether a URL holds a password.
+pub(crate) fn holds_password(url: &str) -> Result<bool, PostgresError> {
+    Ok(Address::parse(url)?.config.get_password().is_some())
+}
+
 /// Where the database is, and how it is used.
 #[derive(Clone)]
 pub struct PostgresOptions {
