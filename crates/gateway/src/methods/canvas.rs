@@ -1,5 +1,6 @@
 //! `canvas.*`, `a2ui.*`.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -40,7 +41,7 @@ impl Handle<CanvasOpen> for Core {
         };
         let path = format!("/{}/{}/", board.word(), self.give_ticket(&room, caller));
         Ok(CanvasOpened {
-            url: format!("http://localhost:{}{path}", self.port()),
+            url: format!("{}{path}", self.base()),
             path,
             life_ms: u64::try_from(TICKET_LIFE.as_millis()).unwrap_or(u64::MAX),
         })
@@ -67,7 +68,7 @@ impl Handle<NodeCanvasRefresh> for Core {
         let room = self.room_of(method, None).await?;
         let ticket = self.give_ticket(&room, caller);
         Ok(NodeCanvasOpened {
-            canvas_host_url: format!("http://localhost:{}/__openclaw__/cap/{ticket}", self.port()),
+            canvas_host_url: format!("{}/__openclaw__/cap/{ticket}", self.base()),
             canvas_capability: ticket,
             canvas_capability_expires_at_ms: self.now().plus(TICKET_LIFE).as_millis(),
         })
@@ -188,6 +189,22 @@ impl Handle<A2uiCapabilities> for Core {
 }
 
 impl Core {
+    /// Where this machine's browsers find the gateway.
+    fn base(&self) -> String {
+        let scheme = if self.config.tls.is_on() {
+            "https"
+        } else {
+            "http"
+        };
+        match (self.config.bind, self.port()) {
+            (bind, port) if bind.is_loopback() || bind.is_unspecified() => {
+                format!("{scheme}://localhost:{port}")
+            }
+            (IpAddr::V4(ip), port) => format!("{scheme}://{ip}:{port}"),
+            (IpAddr::V6(ip), port) => format!("{scheme}://[{ip}]:{port}"),
+        }
+    }
+
     /// The canvas of the session that is meant; the session is made when there is none.
     async fn room_of(&self, method: &str, session_key: Option<&str>) -> Result<Arc<Room>, Fault> {
         let key = match session_key {
