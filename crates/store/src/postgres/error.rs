@@ -67,13 +67,14 @@ impl Fault {
                 }
                 None => true,
             },
-            Self::Pool(error) => match error {
-                deadpool_postgres::PoolError::Backend(error) => error.code().is_none_or(|code| {
-                    is_connection(code) || *code == SqlState::CANNOT_CONNECT_NOW
-                }),
-                deadpool_postgres::PoolError::Timeout(_) => false,
-                _ => false,
-            },
+            Self::Pool(deadpool_postgres::PoolError::Backend(error)) => {
+                error.code().is_none_or(|code| {
+                    is_connection(code)
+                        || [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS]
+                            .contains(code)
+                })
+            }
+            Self::Pool(_) => false,
             Self::Late | Self::Unknown | Self::Unreadable(_) | Self::Store(_) => false,
         }
     }

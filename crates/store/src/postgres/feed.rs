@@ -77,7 +77,7 @@ pub(crate) async fn run(store: Weak<Inner>, mut cursor: u64) {
                 }
             }
             Err(fault) => {
-                tracing::debug!(?fault, "the feed could not be read; it is looked at again")
+                tracing::debug!(reason = %fault.into_store(), "the feed could not be read; it is looked at again")
             }
         }
         let bus = std::sync::Arc::clone(&inner.bus);

@@ -26,9 +26,7 @@ pub(crate) async fn run(store: Weak<Inner>, config: Config) {
         pause = EVERY;
         let Some(inner) = store.upgrade() else { return };
         if let Err(fault) = drop_old(&inner, events, answers).await {
-            tracing::warn!(
-                ?fault,
-                "old rows could not be removed; they are looked for again"
+            tracing::warn!(reason = %fault.into_store(), "old rows could not be removed; they are looked for again"
             );
         }
     }
