@@ -22,6 +22,7 @@ mod reader;
 mod sql;
 mod sqlite;
 mod steady;
+mod work;
 mod writer;
 
 pub use bus::LocalBus;

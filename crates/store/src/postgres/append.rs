@@ -1,66 +1,13 @@
 //! Appends: the one write path of a run that is claimed.
 
-use adjutant_domain::approval::Grant;
-use adjutant_domain::id::OwnerId;
-use adjutant_domain::run::{Entry, Fence, Logged, Run, Seq, Signal};
-use adjutant_ports::store::{Append, Appended, Cap, StoreError, Stored};
+use adjutant_domain::run::{Entry, Logged, Seq, Signal};
+use adjutant_ports::store::{Appended, StoreError};
 
 use crate::postgres::error::Done;
 use crate::postgres::row::{Columns, params};
 use crate::postgres::tx::Tx;
 use crate::postgres::{approval, project, signal};
-
-/// An append that owns what it writes.
-pub(crate) struct Work {
-    run: Run,
-    fence: Fence,
-    entries: Vec<Entry>,
-    caps: Vec<Cap>,
-    grants: Vec<Grant>,
-}
-
-impl Work {
-    /// Refuses what no claim holder may write (R3).
-    pub(crate) fn new(append: Append<'_>) -> Stored<Self> {
-        let Append {
-            run,
-            fence,
-            entries,
-            caps,
-            grants,
-        } = append;
-        let last = entries.len().saturating_sub(1);
-        for (i, entry) in entries.iter().enumerate() {
-            let illegal = match entry {
-                Entry::Accepted { .. } | Entry::Claimed { .. } => Some("is written by the store"),
-                Entry::Parked { .. } | Entry::Finished { .. } if i < last => {
-                    Some("gives the claim back")
-                }
-                _ => None,
-            };
-            if let Some(why) = illegal {
-                let reason = format!("`{}` {why}: nothing else goes there", entry.word());
-                return Err(StoreError::Conflict { reason });
-            }
-        }
-        if grants.iter().any(|grant| grant.owner != run.owner) {
-            return Err(StoreError::Conflict {
-                reason: "a grant of another owner".to_owned(),
-            });
-        }
-        Ok(Self {
-            run: run.clone(),
-            fence,
-            entries,
-            caps,
-            grants,
-        })
-    }
-
-    pub(crate) fn owner(&self) -> &OwnerId {
-        &self.run.owner
-    }
-}
+use crate::work::Work;
 
 /// Two round trips: the fence with the signals, and everything else with the commit.
 pub(crate) async fn append(tx: &mut Tx<'_>, work: &Work) -> Done<Appended> {

@@ -16,6 +16,7 @@ use crate::postgres::row::{Columns, Value, params};
 use crate::postgres::tx::{Durability, Tx, Who};
 use crate::postgres::{Postgres, accept, append, claim, signal};
 use crate::sql::json;
+use crate::work::Work;
 
 /// The columns of [`run_of`], in its order.
 macro_rules! run_columns {
@@ -132,7 +133,7 @@ impl RunStore for Postgres {
     }
 
     async fn append(&self, append: Append<'_>) -> Stored<Appended> {
-        let work = append::Work::new(append)?;
+        let work = Work::new(append)?;
         let who = Who::Owner(work.owner().clone());
         self.write(who, work, |tx, work| Box::pin(append::append(tx, work)))
             .await

@@ -2,9 +2,8 @@
 
 use rusqlite::params;
 
-use adjutant_domain::approval::Grant;
-use adjutant_domain::run::{Entry, Fence, Logged, Run, Seq};
-use adjutant_ports::store::{Append, Appended, Cap, StoreError, Stored};
+use adjutant_domain::run::{Logged, Seq};
+use adjutant_ports::store::{Appended, StoreError};
 
 use crate::error::Done;
 use crate::sql::Sql;
@@ -12,55 +11,8 @@ use crate::sqlite::approval;
 use crate::sqlite::project;
 use crate::sqlite::run::{LogNo, head};
 use crate::sqlite::signal;
+use crate::work::Work;
 use crate::writer::Tx;
-
-/// An append that owns what it writes.
-pub(crate) struct Work {
-    run: Run,
-    fence: Fence,
-    entries: Vec<Entry>,
-    caps: Vec<Cap>,
-    grants: Vec<Grant>,
-}
-
-impl Work {
-    /// Refuses what no claim holder may write (R3).
-    pub(crate) fn new(append: Append<'_>) -> Stored<Self> {
-        let Append {
-            run,
-            fence,
-            entries,
-            caps,
-            grants,
-        } = append;
-        let last = entries.len().saturating_sub(1);
-        for (i, entry) in entries.iter().enumerate() {
-            let illegal = match entry {
-                Entry::Accepted { .. } | Entry::Claimed { .. } => Some("is written by the store"),
-                Entry::Parked { .. } | Entry::Finished { .. } if i < last => {
-                    Some("gives the claim back")
-                }
-                _ => None,
-            };
-            if let Some(why) = illegal {
-                let reason = format!("`{}` {why}: nothing else goes there", entry.word());
-                return Err(StoreError::Conflict { reason });
-            }
-        }
-        if grants.iter().any(|grant| grant.owner != run.owner) {
-            return Err(StoreError::Conflict {
-                reason: "a grant of another owner".to_owned(),
-            });
-        }
-        Ok(Self {
-            run: run.clone(),
-            fence,
-            entries,
-            caps,
-            grants,
-        })
-    }
-}
 
 pub(crate) fn append(tx: &mut Tx<'_>, work: Work) -> Done<Appended> {
     let Work {

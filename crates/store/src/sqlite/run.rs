@@ -15,6 +15,7 @@ use adjutant_ports::store::{
 use crate::error::Done;
 use crate::sql::{Sql, col, from_json, json};
 use crate::sqlite::{Sqlite, accept, append, claim, signal};
+use crate::work::Work;
 use crate::writer::Tx;
 
 /// The columns of [`run_of`], in its order.
@@ -173,7 +174,7 @@ impl RunStore for Sqlite {
     }
 
     async fn append(&self, append: Append<'_>) -> Stored<Appended> {
-        let work = append::Work::new(append)?;
+        let work = Work::new(append)?;
         self.flushed(move |tx| append::append(tx, work)).await
     }
 
