@@ -23,8 +23,8 @@ use crate::parts::{Parts, limits_for};
 
 /// How many workers, unless somebody says otherwise: each is one task, so that two can use two cores.
 const WORKERS: u16 = 2;
-/// How long a stop waits for what is under way to let go.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for everything else than the workers, which have a budget of their own, to let go.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// What this start does differently from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,7 @@ pub(crate) struct Running {
     pub(crate) socket: Option<std::path::PathBuf>,
     home: std::path::PathBuf,
     announced: bool,
+    drain: Duration,
     // Last, so that the lock of the state directory is given back after everything else is gone.
     _parts: Arc<Parts>,
 }
@@ -113,6 +114,10 @@ impl Running {
             let until = async move { stopped.cancelled().await }.boxed().shared();
             tasks.spawn(worker.run(until));
         }
+        if parts.is_shared {
+            let store = Arc::clone(&parts.store);
+            tasks.spawn(crate::takeover::watch(store, stop.clone()));
+        }
         if shape.announced {
             let said = PidFile {
                 pid: std::process::id(),
@@ -136,6 +141,7 @@ impl Running {
             socket,
             home: home.to_owned(),
             announced,
+            drain: config.worker.drain.duration(),
             _parts: parts,
         })
     }
@@ -146,7 +152,10 @@ impl Running {
         tracing::info!("stopping");
         self.stop.cancel();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        if tokio::time::timeout(self.drain + MARGIN, drained)
+            .await
+            .is_err()
+        {
             tracing::warn!("something did not let go in time; its run goes on at the next start");
         }
     }

@@ -16,6 +16,7 @@ mod node;
 mod parts;
 mod platform;
 mod setup;
+mod takeover;
 
 use std::process::ExitCode;
 
