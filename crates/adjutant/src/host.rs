@@ -365,7 +365,16 @@ impl Host for Machine {
         };
         let worker = parts.worker(deps);
         tracing::info!(worker = %worker.id(), "ready");
-        worker.run(stop.boxed().shared()).await;
+        let stop = stop.boxed().shared();
+        let again = async {
+            stop.clone().await;
+            told_to_stop().await;
+            tracing::warn!("stopping at once; what is under way goes on elsewhere from its log");
+        };
+        tokio::select! {
+            () = worker.run(stop.clone()) => {}
+            () = again => {}
+        }
         over.cancel();
         if let Some(watch) = watch {
             // It ends with the token, at once.

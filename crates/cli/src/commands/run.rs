@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use adjutant_domain::id::WorkerId;
 use adjutant_protocol::methods::chat::ChatSend;
 use adjutant_protocol::methods::runs::{RunsLog, RunsLogParams, RunsMove, RunsMoveParams};
 use tokio::time::Instant;
@@ -77,6 +78,16 @@ async fn relocate(cx: &Cx<'_>, run_id: String, to: String, wait: bool) -> Result
         moved.run = gateway.call::<RunsLog>(params).await?.run;
         moved.there = moved.run.worker == Some(moved.to);
         if moved.run.state.is_final() && !moved.there {
+            // It may have gone there and come to its end between two looks.
+            let whole = RunsLogParams {
+                run_id: run_id.clone(),
+                from: None,
+            };
+            let log = gateway.call::<RunsLog>(whole).await?.entries;
+            moved.there = log.iter().any(|it| is_claim_of(&it.entry, moved.to));
+            if moved.there {
+                break;
+            }
             let message = format!("run {run_id} ended before its next step");
             return Err(Failure::new(Exit::Conflict, "CONFLICT", message));
         }
@@ -88,12 +99,16 @@ async fn relocate(cx: &Cx<'_>, run_id: String, to: String, wait: bool) -> Result
     }
     cx.terminal.show(&moved, || {
         if moved.there {
-            format!("worker {} has run {run_id}", moved.to)
+            format!("run {run_id} went to worker {}", moved.to)
         } else {
             format!("worker {} takes the next step of run {run_id}", moved.to)
         }
     })?;
     Ok(Exit::Done)
+}
+
+fn is_claim_of(entry: &serde_json::Value, worker: WorkerId) -> bool {
+    entry["type"] == "claimed" && entry["worker"] == worker.to_string().as_str()
 }
 
 /// Shows the end and says what it means for a script.
