@@ -21,6 +21,7 @@ use adjutant_domain::time::{Span, Timestamp};
 use adjutant_domain::tool::{ActionClass, Effect, Operand, ToolSpec};
 use adjutant_engine::{Config, Deps, Home, Places, Toolbox, Worker};
 use adjutant_ports::files::FilesFor;
+use adjutant_ports::store::WorkerStore as _;
 use adjutant_ports::store::{
     Accepted, AgentStore as _, Intake, PolicyStore as _, RunStore as _, SessionStore as _,
     StoreError,
@@ -46,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) lost_hints: u64,
     /// Whether the wall clock jumps.
     pub(crate) clock_jumps: bool,
+    /// Whether somebody moves runs and drains workers.
+    pub(crate) orders: bool,
     /// Whether a small day cap applies.
     pub(crate) cap: bool,
     /// Which guard of the store is missing.
@@ -64,6 +67,7 @@ impl Plan {
             model_faults: 8,
             lost_hints: 20,
             clock_jumps: true,
+            orders: true,
             cap: false,
             weakness: Weakness::None,
             once_is_declared_a_read: false,
@@ -275,7 +279,13 @@ impl World {
             Config::default(),
         );
         let never = futures::future::pending().boxed().shared();
-        (worker.run(never).boxed(), crash)
+        let over = crash.clone();
+        let life = async move {
+            worker.run(never).await;
+            // Whoever runs workers starts another when one has drained.
+            over.now();
+        };
+        (life.boxed(), crash)
     }
 
     fn limits(&self) -> Limits {
@@ -423,6 +433,39 @@ impl World {
         }
     }
 
+    /// Somebody who moves runs, to dead workers too, and drains workers.
+    async fn foreman(self: Arc<Self>) {
+        let owner = OwnerId::local();
+        loop {
+            self.clock
+                .sleep(Duration::from_millis(500 + self.entropy.below(8_000)))
+                .await;
+            let workers = self.store.workers().await.expect("memory does not fail");
+            let Some(last) = (workers.len() as u64).checked_sub(1) else {
+                continue;
+            };
+            let n = usize::try_from(self.entropy.below(last + 1)).unwrap_or(0);
+            let to = workers[n].info.id;
+            if self.entropy.chance(25) {
+                self.store
+                    .drain_worker(to)
+                    .await
+                    .expect("memory does not fail");
+                continue;
+            }
+            let runs = self.accepted.lock().unwrap().clone();
+            let n = self.entropy.below(runs.len().max(1) as u64);
+            let run = runs.into_iter().nth(usize::try_from(n).unwrap_or(0));
+            if let Some(run) = run {
+                let by = "the foreman".to_owned();
+                self.store
+                    .signal(&owner, run, Signal::Move { to, by })
+                    .await
+                    .expect("memory does not fail");
+            }
+        }
+    }
+
     async fn jumper(self: Arc<Self>) {
         loop {
             self.clock
@@ -447,6 +490,10 @@ impl World {
         scheduler.spawn_service(Arc::clone(&world).approver().boxed(), Crash::default());
         if world.plan.clock_jumps {
             scheduler.spawn_service(Arc::clone(&world).jumper().boxed(), Crash::default());
+        }
+        // In every third world, because it costs as much as the rest.
+        if world.plan.orders && world.seed.is_multiple_of(3) {
+            scheduler.spawn_service(Arc::clone(&world).foreman().boxed(), Crash::default());
         }
         for _ in 0..world.plan.workers {
             let (worker, crash) = world.worker();
