@@ -89,6 +89,22 @@ impl Fleet {
         })
     }
 
+    /// A home that is there already, over SQLite.
+    pub(crate) fn over(dir: &Path, binary: &Path) -> Result<Self> {
+        Ok(Self {
+            home: Home {
+                dir: dir.to_owned(),
+                binary: binary.to_owned(),
+            },
+            port: free_port()?,
+            gateway: None,
+            workers: Vec::new(),
+            workers_inside: 2,
+            extra: Extra::default(),
+            worker_home: None,
+        })
+    }
+
     /// Gives the workers another way to the database than the gateway has.
     pub(crate) async fn workers_reach(&mut self, mock: u16, url: &str) -> Result<()> {
         let dir = self.home.dir.join("workers");
@@ -101,6 +117,20 @@ impl Fleet {
     /// The folder that agents work in.
     pub(crate) fn workspace(&self) -> PathBuf {
         self.home.dir.join("workspace")
+    }
+
+    /// The SQLite file of this home, if there is one.
+    pub(crate) fn sqlite_file(&self) -> Result<Option<PathBuf>> {
+        for entry in std::fs::read_dir(&self.home.dir)? {
+            let path = entry?.path();
+            if path
+                .extension()
+                .is_some_and(|it| it == "db" || it == "sqlite")
+            {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     fn command(&self, home: &Path, log: &str) -> Result<Command> {

@@ -3,11 +3,21 @@
 //!
 //! A scenario is a file with one type that implements [`Scenario`], and a line in [`scenarios`].
 
+mod clock_jump;
 mod cluster;
+mod cut_lines;
+mod database;
+mod disk;
+mod fail_points;
 mod fleet;
+mod frozen_worker;
+mod gateway_killed;
 mod load;
+mod power_loss;
+mod proxy;
 mod random;
 mod report;
+mod trace;
 mod verdict;
 mod workers_killed;
 
@@ -151,7 +161,21 @@ pub(crate) trait Scenario: Send + Sync {
 
 /// All of them, in the order in which they run.
 fn scenarios() -> Vec<Box<dyn Scenario>> {
-    vec![Box::new(workers_killed::WorkersKilled)]
+    vec![
+        Box::new(workers_killed::WorkersKilled),
+        Box::new(gateway_killed::GatewayKilled),
+        Box::new(gateway_killed::SqliteKilled),
+        Box::new(frozen_worker::FrozenWorker),
+        Box::new(database::DatabaseStopped),
+        Box::new(database::DatabaseRestarted),
+        Box::new(database::DatabaseMoved),
+        Box::new(cut_lines::CutLines),
+        Box::new(power_loss::PowerLoss),
+        Box::new(fail_points::FailPoints),
+        Box::new(disk::DiskFull),
+        Box::new(disk::ReadOnly),
+        Box::new(clock_jump::ClockJump),
+    ]
 }
 
 /// Runs the campaign. The last line is the summary, the exit code the verdict.

@@ -18,6 +18,9 @@ const END_MAX: Duration = Duration::from_secs(150);
 /// Findings of a kind that are told in full.
 const TOLD_MAX: usize = 8;
 
+/// How a run says that it was given up.
+const GIVEN_UP: &str = "workers were lost while they worked on this run";
+
 /// One claim, as the log tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Claimed {
@@ -43,6 +46,8 @@ pub(crate) struct Told {
     pub(crate) run: String,
     /// `done`, `failed`, `cancelled`, or where it stands.
     pub(crate) state: String,
+    /// Why it did not end well.
+    pub(crate) reason: String,
     pub(crate) finals: u32,
     pub(crate) claims: Vec<Claimed>,
     pub(crate) calls: BTreeMap<String, Call>,
@@ -68,7 +73,9 @@ pub(crate) struct Evidence {
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
     pub(crate) done: u64,
-    pub(crate) failed: u64,
+    /// Ended as a poison item, as runs do whose workers are lost again and again without progress (R34).
+    pub(crate) given_up: u64,
+    pub(crate) failed: Vec<String>,
     pub(crate) unknown: u64,
     pub(crate) effects: u64,
     pub(crate) take_overs: u64,
@@ -85,13 +92,15 @@ pub(crate) struct Verdict {
 impl Verdict {
     /// Writes the verdict into a report.
     pub(crate) fn tell(&self, findings: &[String], report: &mut Report) {
-        report.figure("finished", self.done + self.failed);
+        let n_failed = self.failed.len() as u64;
+        report.figure("finished", self.done + self.given_up + n_failed);
         report.figure("done", self.done);
-        report.figure("failed", self.failed);
+        report.figure("given up", self.given_up);
         report.figure("effects", self.effects);
         report.figure("unknown", self.unknown);
         report.figure("take-overs", self.take_overs);
-        let kinds: [(&'static str, &[String]); 8] = [
+        let kinds: [(&'static str, &[String]); 9] = [
+            ("failed", &self.failed),
             ("lost", &self.lost),
             ("without an end", &self.without_end),
             ("doubled", &self.doubled),
@@ -154,7 +163,8 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
 fn judge_run(key: &str, told: &Told, verdict: &mut Verdict) {
     match told.state.as_str() {
         "done" => verdict.done += 1,
-        "failed" | "cancelled" => verdict.failed += 1,
+        "failed" if told.reason.contains(GIVEN_UP) => verdict.given_up += 1,
+        "failed" | "cancelled" => verdict.failed.push(format!("{key}: {}", told.reason)),
         other => verdict.without_end.push(format!("{key}: {other}")),
     }
     if told.finals != 1 {
@@ -209,11 +219,12 @@ pub(crate) async fn gather(fleet: &mut Fleet, acknowledged: Vec<String>) -> Resu
 }
 
 async fn told(client: &mut Client, key: &str, until: tokio::time::Instant) -> Result<Option<Told>> {
-    let state = loop {
+    let (state, reason) = loop {
         let params = json!({ "runId": key, "timeoutMs": 20_000 });
         match client.call("agent.wait", params).await {
             Ok(end) if is_final(&end) || until < tokio::time::Instant::now() => {
-                break end["state"].as_str().unwrap_or("nowhere").to_owned();
+                let text = |name: &str| end[name].as_str().unwrap_or_default().to_owned();
+                break (text("state"), text("error"));
             }
             Ok(_) => {}
             Err(error) if format!("{error:#}").contains("NOT_FOUND") => return Ok(None),
@@ -231,7 +242,10 @@ async fn told(client: &mut Client, key: &str, until: tokio::time::Instant) -> Re
         from = page["next"].as_u64();
         run = page["run"]["id"].as_str().unwrap_or(key).to_owned();
     }
-    Ok(Some(read_log(run, state, &entries)))
+    Ok(Some(Told {
+        reason,
+        ..read_log(run, state, &entries)
+    }))
 }
 
 /// What a log says.
@@ -341,6 +355,16 @@ mod tests {
     #[test]
     fn a_run_that_went_well_breaks_nothing() {
         assert_eq!(broken(&evidence()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_run_that_failed_for_no_reason_of_the_campaign_is_red() {
+        let mut seen = evidence();
+        let told = read_log("run_1".to_owned(), "failed".to_owned(), &log("a"));
+        let reason = "the model said no".to_owned();
+        seen.runs
+            .insert("a".to_owned(), Some(Told { reason, ..told }));
+        assert_eq!(broken(&seen), ["failed: a: the model said no"]);
     }
 
     #[test]
