@@ -40,9 +40,52 @@ pub(crate) fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
     })
 }
 
+/// Builds the program in release, and once more for development with the feature `failpoints`, in a folder of its own; then
+/// runs the fault campaign. With `--dev` first, the development build is tormented in both roles.
+pub(crate) fn chaos(arguments: &[String]) -> Result<ExitCode> {
+    let is_dev = arguments.first().is_some_and(|it| it == "--dev");
+    let rest = arguments.get(usize::from(is_dev)..).unwrap_or_default();
+    let root = tree::root();
+    let armed = target(root).join("failpoints");
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .current_dir(root)
+        .args(["build", "--locked", "--package", "adjutant", "--package"])
+        .args(["adjutant-lab", "--features", "adjutant/failpoints"])
+        .arg("--target-dir")
+        .arg(&armed);
+    if !command.status().context("cargo build")?.success() {
+        bail!("the build with fail points failed");
+    }
+    let armed = armed.join("debug");
+    let out = if is_dev {
+        armed.clone()
+    } else {
+        build(&["adjutant", "adjutant-lab"])?
+    };
+    let status = Command::new(out.join("adjutant-lab"))
+        .arg("chaos")
+        .arg("--adjutant")
+        .arg(out.join("adjutant"))
+        .arg("--failpoints")
+        .arg(armed.join("adjutant"))
+        .args(rest)
+        .status()
+        .context("the lab")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
 /// Where release builds go.
 fn folder(root: &Path) -> PathBuf {
+    target(root).join("release")
+}
+
+fn target(root: &Path) -> PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    root.join(target).join("release")
+    root.join(target)
 }

@@ -55,6 +55,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Kill, freeze, cut off and starve gateway, workers and database, and count what was promised (`--short`, `--seed N`,
+    /// `--only NAME,…`, `--list`, `--json`; `--dev` first: a development build).
+    Chaos {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Do to the port of a release build what strangers, careless programs and crowds do, and print a table (`--quick`).
     Edge {
         /// Arguments for the lab.
@@ -94,6 +101,7 @@ fn main() -> ExitCode {
         Chore::Bench { arguments } => lab::run("bench", &arguments),
         Chore::Kills { arguments } => lab::run("kills", &arguments),
         Chore::Clients { arguments } => clients::run(&arguments),
+        Chore::Chaos { arguments } => lab::chaos(&arguments),
         Chore::Edge { arguments } => lab::run("edge", &arguments),
         Chore::Budget { arguments } => lab::run("budget", &arguments),
     };

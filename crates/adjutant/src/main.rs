@@ -28,6 +28,10 @@ fn main() -> ExitCode {
     if let Some(code) = adjutant_sandbox::play_inner_part() {
         return code;
     }
+    #[cfg(feature = "failpoints")]
+    if let Some(code) = points_asked_for() {
+        return code;
+    }
     daemon::leave_terminal_if_daemon();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -47,4 +51,19 @@ fn main() -> ExitCode {
     // Blocking reads of a terminal must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     code
+}
+
+/// A build for tests says which fail points it has, and refuses to start with one that it has not.
+#[cfg(feature = "failpoints")]
+fn points_asked_for() -> Option<ExitCode> {
+    use adjutant_ports::failpoint::{Point, VARIABLE, refusal};
+    if std::env::var(VARIABLE).is_ok_and(|it| it == "list") {
+        for point in Point::ALL {
+            println!("{}", point.name());
+        }
+        return Some(ExitCode::SUCCESS);
+    }
+    let reason = refusal()?;
+    eprintln!("error: {VARIABLE}: {reason}");
+    Some(ExitCode::FAILURE)
 }

@@ -14,6 +14,7 @@ use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::run::{CallState, Entry, Phase, RunState, TrailStep, Work};
 use adjutant_domain::tool::{ActionClass, Effect, ToolCall, ToolOutcome};
 use adjutant_policy::{Decision, Facts, Permit, Question, Verdict, admit_call};
+use adjutant_ports::failpoint::{self, Point};
 use adjutant_ports::{Tool, ToolCx};
 
 use crate::drive::{Cx, Halt};
@@ -257,6 +258,9 @@ pub(crate) async fn run(cx: &mut Cx, state: &mut RunState, calls: &[CallId]) -> 
         }
         return Ok(());
     }
+    if !jobs.is_empty() {
+        failpoint::reach(Point::AfterIntent);
+    }
     perform(cx, state, jobs).await
 }
 
@@ -360,6 +364,7 @@ async fn perform(cx: &mut Cx, state: &mut RunState, jobs: Vec<Job>) -> Result<()
     }));
     match cx.attend(state, effects).await? {
         Some(outcomes) => {
+            failpoint::reach(Point::AfterEffect);
             // What was admitted beside these calls was admitted before their results were known (invariant 19).
             cx.permits.clear();
             for (id, outcome) in outcomes {

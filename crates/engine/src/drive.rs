@@ -20,6 +20,7 @@ use adjutant_domain::run::{
 use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolOutcome;
 use adjutant_policy::Permit;
+use adjutant_ports::failpoint::{self, Point};
 use adjutant_ports::files::{FileScope, Files};
 use adjutant_ports::store::{Claim, Hidden, StoreError};
 
@@ -350,6 +351,7 @@ impl Cx {
             cost: state.cost(),
         };
         self.note(state, entry);
+        failpoint::reach(Point::BeforeFinish);
         self.flush(state).await?;
         tracing::info!(run = %self.run.id, outcome = state.outcome.as_ref().map(Outcome::word), "run finished");
         reflect::after(self, state).await;
@@ -384,6 +386,7 @@ pub(crate) async fn drive(
         log,
         signals,
     } = claim;
+    failpoint::reach(Point::AfterClaim);
     let mut state = RunState::replay(&log);
     // What every claim needs, asked for at once: the reads wait for each other's threads, not for each other.
     let (agent, session, tail) = futures::join!(

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use adjutant_domain::run::{Entry, Logged, RunState, Seq};
+use adjutant_ports::failpoint::{self, Point};
 use adjutant_ports::store::{Append, Appended, Cap, StoreError};
 
 use crate::call;
@@ -57,6 +58,7 @@ impl Cx {
                 return Err(error.into());
             }
         };
+        reached(&appended.logged);
         let fresh = appended.logged.len().saturating_sub(extra);
         let at = self.moment();
         for logged in appended.logged.into_iter().skip(fresh) {
@@ -105,6 +107,19 @@ impl Cx {
             if !found.is_empty() {
                 return Err(error);
             }
+        }
+    }
+}
+
+/// The arrows that are crossed when an entry is in the log.
+fn reached(logged: &[Logged]) {
+    for it in logged {
+        match it.entry {
+            Entry::Parked { .. } => failpoint::reach(Point::AfterPark),
+            Entry::CallFinished { .. } => failpoint::reach(Point::AfterResult),
+            Entry::ApprovalResolved { .. } => failpoint::reach(Point::AfterResolution),
+            Entry::Finished { .. } => failpoint::reach(Point::AfterFinish),
+            _ => {}
         }
     }
 }

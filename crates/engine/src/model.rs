@@ -12,6 +12,7 @@ use adjutant_domain::run::{
     AskedBudget, Entry, FailKind, ModelFault, ModelPhase, Outcome, Retry, RunState, Work,
 };
 use adjutant_ports::bus::{Pulse, PulseKind};
+use adjutant_ports::failpoint::{self, Point};
 use adjutant_ports::provider::{ModelAsk, ModelEnd, ModelEvent, ModelMessage, Route};
 
 use crate::context::{self, BYTES_PER_TOKEN, Prefix};
@@ -277,6 +278,7 @@ async fn stream(
             kind,
         });
     };
+    failpoint::reach(Point::BeforeModel);
     let heard = cx
         .attend(
             state,
@@ -286,6 +288,7 @@ async fn stream(
             }),
         )
         .await?;
+    failpoint::reach(Point::AfterModel);
     match heard {
         Some(Ok(end)) => note_reply(cx, state, route, end, budget),
         Some(Err(broken)) => {

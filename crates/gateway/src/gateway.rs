@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::MessageId;
+use adjutant_ports::failpoint::{self, Point};
 use adjutant_ports::{Notice, StoreError, Topics};
 use adjutant_protocol::events::connection::{
     Health, PresenceChanged, PresenceEvent, Tick, TickEvent,
@@ -251,6 +252,7 @@ async fn catch_up(core: &Core) {
 }
 
 async fn tell(core: &Core, events: &[Event]) {
+    failpoint::reach(Point::BeforeEvents);
     let texts = if core.hub.has_frames() {
         texts_of(core, events).await
     } else {

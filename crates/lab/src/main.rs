@@ -5,6 +5,7 @@
 
 mod bench;
 mod budget;
+mod chaos;
 mod client;
 mod edge;
 mod floor;
@@ -80,6 +81,8 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Kill, freeze, cut off and starve gateway, workers and database, and count what was promised.
+    Chaos(chaos::Options),
     /// Start 1,000 runs at once against a $1.00 day budget, and check that it is never passed.
     Budget {
         /// The binary to torment.
@@ -106,6 +109,7 @@ async fn main() -> Result<()> {
             kills,
             seed,
         } => kills::run(&adjutant, kills, seed).await,
+        Command::Chaos(options) => chaos::run(options).await,
         Command::Edge { adjutant, quick } => edge::run(&adjutant, quick).await,
         Command::Budget { adjutant, runs } => budget::run(&adjutant, runs).await,
     }

@@ -44,9 +44,15 @@ impl Subject {
 
 /// The mock model, as a process of its own.
 pub(crate) async fn mock() -> Result<Subject> {
+    mock_with(0).await
+}
+
+/// A mock model that thinks for a while before it answers.
+pub(crate) async fn mock_with(latency_ms: u64) -> Result<Subject> {
     let port = free_port()?;
     let child = Command::new(std::env::current_exe()?)
         .args(["mock", "--port", &port.to_string()])
+        .args(["--latency-ms", &latency_ms.to_string()])
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;

@@ -8,6 +8,7 @@ pub mod canvas;
 pub mod clock;
 pub mod config;
 pub mod egress;
+pub mod failpoint;
 pub mod files;
 pub mod nodes;
 pub mod provider;

@@ -6,6 +6,7 @@ use adjutant_domain::approval::{Approval, ApprovalState, Choice};
 use adjutant_domain::code::Code;
 use adjutant_domain::id::ApprovalId;
 use adjutant_domain::time::Span;
+use adjutant_ports::failpoint::{self, Point};
 use adjutant_protocol::methods::approvals::{
     ApprovalIdParams, ApprovalShown, ApprovalsGet, ApprovalsHistory, ApprovalsList,
     ApprovalsListParams, ApprovalsPage, ApprovalsResolve, ApprovalsResolveParams,
@@ -84,6 +85,7 @@ impl Handle<ApprovalsResolve> for Core {
         let approval = store
             .resolve_approval(self.owner(), question.id, choice, &caller.name())
             .await?;
+        failpoint::reach(Point::AfterApproval);
         Ok(ApprovalShown { approval })
     }
 }

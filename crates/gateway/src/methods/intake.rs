@@ -12,6 +12,7 @@ use adjutant_domain::message::{Message, Role};
 use adjutant_domain::run::{Limits, Run, Work};
 use adjutant_domain::session::Session;
 use adjutant_domain::time::Span;
+use adjutant_ports::failpoint::{self, Point};
 use adjutant_ports::store::{Accepted, Intake, Rate, SessionPatch, Take, text_parts};
 use adjutant_protocol::Fault;
 use adjutant_vault::digest;
@@ -80,7 +81,9 @@ impl Core {
             method: wish.method,
             digest,
         };
-        Ok(self.deps.store.accept(intake).await?)
+        let accepted = self.deps.store.accept(intake).await?;
+        failpoint::reach(Point::AfterAccept);
+        Ok(accepted)
     }
 
     /// Takes one request from the owner's bucket.

@@ -1,0 +1,193 @@
+//! Between workers and their database: connections that are cut, choked for ever, slow; and nobody who listens.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::cluster::Cluster;
+use super::fleet::{Fleet, LEASE};
+use super::load::{Load, Plan};
+use super::proxy::Proxy;
+use super::report::{Outcome, Report};
+use super::verdict::{gather, judge, read_log};
+use super::{Cx, Scenario};
+use crate::client::Client;
+
+const WORKERS: usize = 3;
+const CLIENTS: u32 = 8;
+const TOOLS: u32 = 3;
+/// R26: half-open peers are found so soon.
+const HALF_OPEN_MAX: Duration = Duration::from_secs(30);
+/// R16: work starts so soon when nobody hears notifications.
+const START_MS_MAX: u64 = 5_000;
+
+pub(crate) struct CutLines;
+
+#[async_trait]
+impl Scenario for CutLines {
+    fn name(&self) -> &'static str {
+        "cut-lines"
+    }
+
+    fn promise(&self) -> &'static str {
+        "lines to the database cut, half-open, slow: nothing lost or doubled, work after 30 s; no LISTEN: work starts in 5 s"
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Outcome> {
+        let cluster = match cx.own_cluster().await? {
+            Ok(cluster) => cluster,
+            Err(skipped) => return Ok(skipped),
+        };
+        let proxy = Proxy::to(cluster.port().context("our own port")?).await?;
+        let database = cluster.database().await?;
+        let url = cluster.url(&database);
+        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), Some(&url), "").await?;
+        let through = Cluster::url_through(proxy.port, &database);
+        fleet.workers_reach(cx.model(), &through).await?;
+        fleet.start(WORKERS).await?;
+        let mut report = Report::default();
+        let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
+        goes_on(&load, &fleet, HALF_OPEN_MAX).await?;
+        resets(cx, &proxy, &load, &fleet, &mut report).await?;
+        hole(cx, &proxy, &load, &fleet, &mut report).await?;
+        proxy.slow(Duration::from_millis(40));
+        let slow_from = load.ended();
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        report.figure("ended while slow", (load.ended() - slow_from) as u64);
+        proxy.slow(Duration::ZERO);
+        goes_on(&load, &fleet, HALF_OPEN_MAX).await?;
+        let heard = load.stop().await;
+        let mut keys: Vec<String> = heard.acknowledged.keys().cloned().collect();
+        keys.extend(unheard(cx, &cluster, &database, &fleet, &mut report).await?);
+        report.figure("acknowledged", keys.len() as u64);
+        report.break_all("not retryable", heard.wrong.iter().take(4));
+        let died = fleet.revive_workers()?;
+        report.must(died == 0, format!("{died} workers ended by themselves"));
+        let evidence = gather(&mut fleet, keys).await?;
+        judge(&evidence).tell(&evidence.findings, &mut report);
+        Ok(Outcome::Ran(report))
+    }
+}
+
+/// Waits until runs end again. Returns how long that took.
+async fn goes_on(load: &Load, fleet: &Fleet, patience: Duration) -> Result<Duration> {
+    let (begun, ended) = (Instant::now(), load.ended());
+    while load.ended() < ended + 3 {
+        if patience < begun.elapsed() {
+            bail!(
+                "no run ends for {patience:?}: {}",
+                fleet.tail("workers.log")
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(begun.elapsed())
+}
+
+async fn resets(
+    cx: &Cx,
+    proxy: &Proxy,
+    load: &Load,
+    fleet: &Fleet,
+    report: &mut Report,
+) -> Result<()> {
+    let mut random = cx.random();
+    let mut n_cut = 0;
+    for _ in 0..cx.count(None, 30, 400) {
+        tokio::time::sleep(random.span(400)).await;
+        n_cut += proxy.cut(&mut random, 4);
+    }
+    report.figure("connections cut", n_cut);
+    let took = goes_on(load, fleet, HALF_OPEN_MAX).await?;
+    report.figure("works after cuts ms", u64::try_from(took.as_millis())?);
+    Ok(())
+}
+
+async fn hole(
+    cx: &Cx,
+    proxy: &Proxy,
+    load: &Load,
+    fleet: &Fleet,
+    report: &mut Report,
+) -> Result<()> {
+    let mut waits = Vec::new();
+    let mut n_stuck = 0;
+    for _ in 0..cx.count(None, 1, 10) {
+        n_stuck += proxy.open_hole();
+        tokio::time::sleep(LEASE + Duration::from_secs(2)).await;
+        proxy.close_hole();
+        cx.say("the hole is closed, what was open stays stuck");
+        match goes_on(load, fleet, HALF_OPEN_MAX * 4).await {
+            Ok(took) => {
+                report.must(
+                    took <= HALF_OPEN_MAX,
+                    format!("half-open connections kept all workers from work for {took:?}"),
+                );
+                waits.push(u64::try_from(took.as_millis())?);
+            }
+            Err(error) => {
+                report.breaks(format!("half-open connections: {error:#}"));
+                // What hangs must not hide the rest.
+                proxy.cut(&mut cx.random(), 1);
+                goes_on(load, fleet, HALF_OPEN_MAX).await?;
+            }
+        }
+    }
+    report.figure("connections half-open", n_stuck);
+    report.spans("works after half-open", &waits);
+    Ok(())
+}
+
+/// Cuts everybody who listens while messages are sent, one after another. Returns their keys.
+async fn unheard(
+    cx: &Cx,
+    cluster: &Cluster,
+    database: &str,
+    fleet: &Fleet,
+    report: &mut Report,
+) -> Result<Vec<String>> {
+    let admin = cluster.admin(database).await?;
+    let mut client = Client::connect(fleet.port).await?;
+    let mut starts = Vec::new();
+    let mut keys = Vec::new();
+    let mut n_cut = 0;
+    for n in 0..cx.count(None, 6, 60) {
+        let sql = "select pg_terminate_backend(pid) from pg_stat_activity
+                    where datname = current_database() and query ilike 'listen%' and pid <> pg_backend_pid()";
+        n_cut += admin.query(sql, &[]).await?.len() as u64;
+        let key = format!("u{n}");
+        let params = json!({
+            "sessionKey": format!("agent:main:{key}"), "message": "hello", "idempotencyKey": key,
+        });
+        client.call("chat.send", params).await?;
+        let begun = Instant::now();
+        let wait = json!({ "runId": key, "timeoutMs": 30_000 });
+        let end = client.call("agent.wait", wait).await?;
+        if end["state"] != "done" {
+            report.breaks(format!("{key}, unheard: {end}"));
+        }
+        let page = client.call("runs.log", json!({ "runId": key })).await?;
+        let entries = page["entries"].as_array().cloned().unwrap_or_default();
+        let accepted = entries.first().and_then(|it| it["at"].as_u64());
+        let told = read_log(key.clone(), String::new(), &entries);
+        if let (Some(accepted), Some(claim)) = (accepted, told.claims.first()) {
+            starts.push(claim.at_ms.saturating_sub(accepted));
+        }
+        cx.say(&format!("{key} ended after {:?}", begun.elapsed()));
+        keys.push(key);
+    }
+    report.figure("listeners cut", n_cut);
+    report.must(
+        0 < n_cut,
+        "nobody listened: the query of the campaign is wrong",
+    );
+    report.spans("start unheard", &starts);
+    if let Some(worst) = starts.iter().max().filter(|it| START_MS_MAX < **it) {
+        report.breaks(format!(
+            "without LISTEN a run started {worst} ms after it was accepted"
+        ));
+    }
+    Ok(keys)
+}

@@ -1,0 +1,260 @@
+//! SQLite on a disk that is full, and on one that can only be read.
+//!
+//! Both need a small file system of their own, which only root can mount. A failing flush is not tried here: there is no
+//! honest way to make one without a kernel module or a library in front of the program; the tests of the store have one.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use async_trait::async_trait;
+use serde_json::json;
+
+use super::cluster::is_root;
+use super::fleet::Fleet;
+use super::load::{Load, Plan, now_ms};
+use super::report::{Outcome, Report};
+use super::verdict::{gather, judge};
+use super::{Cx, Scenario};
+use crate::client::Client;
+use crate::subject::wait_http;
+
+const CLIENTS: u32 = 6;
+const TOOLS: u32 = 2;
+/// R19: service resumes so soon after space returns.
+const RESUME_MS_MAX: u64 = 10_000;
+const SIZE: &str = "size=64m";
+
+/// A small file system that goes with the value.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// Why there is none, when there is none.
+    fn new(at: &Path) -> Result<Result<Self, String>> {
+        if !is_root() {
+            return Ok(Err(
+                "a small file system can be mounted by root only".to_owned()
+            ));
+        }
+        std::fs::create_dir_all(at)?;
+        let output = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", SIZE, "adjutant-chaos"])
+            .arg(at)
+            .output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Ok(Err(format!(
+                "no file system can be mounted here: {}",
+                said.trim()
+            )));
+        }
+        Ok(Ok(Self(at.to_owned())))
+    }
+
+    fn remount(&self, how: &str) -> Result<()> {
+        let output = Command::new("mount")
+            .args(["-o", &format!("remount,{how}")])
+            .arg(&self.0)
+            .output()?;
+        if !output.status.success() {
+            bail!("remount {how}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // Lazily: whatever still uses it is about to end.
+        drop(Command::new("umount").arg("-l").arg(&self.0).status());
+    }
+}
+
+/// A home on the small file system, whose agent works elsewhere.
+async fn home_on(cx: &Cx, mount: &Mount) -> Result<Fleet> {
+    let mut fleet = Fleet::new(&mount.0.join("home"), cx.binary()?, cx.model(), None, "").await?;
+    fleet.start(0).await?;
+    Ok(fleet)
+}
+
+/// No space for a while, under load.
+pub(crate) struct DiskFull;
+
+#[async_trait]
+impl Scenario for DiskFull {
+    fn name(&self) -> &'static str {
+        "disk-full"
+    }
+
+    fn promise(&self) -> &'static str {
+        "no space under SQLite: no crash, reads work, new work may be repeated, service 10 s after space returns, nothing lost"
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Outcome> {
+        let mount = match Mount::new(&cx.dir().join("disk"))? {
+            Ok(mount) => mount,
+            Err(why) => return Ok(Outcome::Skipped(why)),
+        };
+        let mut fleet = home_on(cx, &mount).await?;
+        let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
+        while load.ended() < 4 {
+            if cx.is_late() {
+                bail!("nothing ends: {}", fleet.tail("gateway.log"));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let mut report = Report::default();
+        let mut resumed = Vec::new();
+        for _ in 0..cx.count(None, 2, 10) {
+            let ballast = mount.0.join("ballast");
+            fill(&ballast)?;
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            // The log of the process is on the same disk, so the last bytes are taken again and again.
+            fill(&ballast)?;
+            let refused = load.heard().retryable;
+            let accepted = load.acknowledged();
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            report.must(fleet.is_gateway_up(), "the gateway ended");
+            let lives = wait_http(fleet.port, "/healthz", Duration::from_secs(2)).await;
+            report.must(lives.is_ok(), "/healthz does not answer");
+            report.must(reads(fleet.port).await, "reads do not work");
+            report.must(
+                refused < load.heard().retryable || load.acknowledged() == accepted,
+                "nobody was told to try again",
+            );
+            std::fs::remove_file(&ballast)?;
+            resumed.push(first_yes(&load, now_ms()).await?);
+        }
+        report.spans("accepts after space", &resumed);
+        if let Some(worst) = resumed.iter().max().filter(|it| RESUME_MS_MAX < **it) {
+            report.breaks(format!("accepts only {worst} ms after space returned"));
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let heard = load.stop().await;
+        report.figure("refused for now", heard.retryable);
+        report.must(0 < heard.retryable, "the disk was never full for anybody");
+        report.break_all("not retryable", heard.wrong.iter().take(4));
+        report.figure("acknowledged", heard.acknowledged.len() as u64);
+        let keys = heard.acknowledged.keys().cloned().collect();
+        let evidence = gather(&mut fleet, keys).await?;
+        judge(&evidence).tell(&evidence.findings, &mut report);
+        Ok(Outcome::Ran(report))
+    }
+}
+
+/// Takes all space there is.
+fn fill(ballast: &Path) -> Result<()> {
+    use std::io::Write as _;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(ballast)?;
+    for size in [1 << 20, 1 << 12, 1] {
+        let zeros = vec![0; size];
+        while file.write_all(&zeros).is_ok() {}
+    }
+    Ok(())
+}
+
+async fn reads(port: u16) -> bool {
+    let asked = async {
+        let mut client = Client::connect(port).await?;
+        client.call("runs.list", json!({})).await
+    };
+    matches!(
+        tokio::time::timeout(Duration::from_secs(5), asked).await,
+        Ok(Ok(_))
+    )
+}
+
+async fn first_yes(load: &Load, since: u64) -> Result<u64> {
+    let begun = Instant::now();
+    loop {
+        let first = load
+            .heard()
+            .acknowledged
+            .values()
+            .filter(|at| since <= **at)
+            .min()
+            .copied();
+        match first {
+            Some(at) => return Ok(at - since),
+            None if Duration::from_secs(60) < begun.elapsed() => {
+                bail!("nothing is accepted a minute after space returned")
+            }
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+/// A state directory that can only be read, at a start.
+pub(crate) struct ReadOnly;
+
+#[async_trait]
+impl Scenario for ReadOnly {
+    fn name(&self) -> &'static str {
+        "read-only"
+    }
+
+    fn promise(&self) -> &'static str {
+        "a state directory that can only be read: the start says so within 10 s and harms nothing; writable again, all is there"
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Outcome> {
+        let mount = match Mount::new(&cx.dir().join("disk"))? {
+            Ok(mount) => mount,
+            Err(why) => return Ok(Outcome::Skipped(why)),
+        };
+        let mut fleet = home_on(cx, &mount).await?;
+        let plan = Plan {
+            runs_each: Some(2),
+            ..Plan::new(fleet.port, CLIENTS, TOOLS)
+        };
+        let mut load = Load::start(&plan);
+        load.finished(Duration::from_secs(60)).await?;
+        let heard = load.stop().await;
+        fleet.stop().await?;
+        mount.remount("ro")?;
+        let begun = Instant::now();
+        let started = fleet
+            .home
+            .command()
+            .args(["gateway", "run", "--port", &fleet.port.to_string()])
+            .output();
+        let mut report = Report::default();
+        match tokio::time::timeout(Duration::from_secs(10), started).await {
+            Err(_) => {
+                // It runs: then it must read.
+                report.breaks("the start neither ended nor refused within 10 s");
+            }
+            Ok(output) => {
+                let output = output.context("the start")?;
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                report.figure(
+                    "refused after ms",
+                    u64::try_from(begun.elapsed().as_millis())?,
+                );
+                report.figure("said", said.trim());
+                report.must(
+                    output.status.code().is_some(),
+                    "the start was killed by a signal",
+                );
+                report.must(!output.status.success(), "the start says that all is well");
+                report.must(!said.contains("panicked"), format!("a panic: {said}"));
+                let names_it = ["read-only", "readonly", "cannot write", "Read-only"];
+                report.must(
+                    names_it.iter().any(|it| said.contains(it)),
+                    format!("the start does not say that nothing can be written: {said}"),
+                );
+            }
+        }
+        mount.remount("rw")?;
+        fleet.start_gateway().await?;
+        report.figure("acknowledged", heard.acknowledged.len() as u64);
+        let keys = heard.acknowledged.keys().cloned().collect();
+        let evidence = gather(&mut fleet, keys).await?;
+        judge(&evidence).tell(&evidence.findings, &mut report);
+        Ok(Outcome::Ran(report))
+    }
+}

@@ -1,0 +1,350 @@
+//! Power loss over SQLite: what a disk may hold at a random moment, opened by the real program.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use async_trait::async_trait;
+
+use super::fleet::Fleet;
+use super::load::{Heard, Load, Plan};
+use super::report::{Outcome, Report};
+use super::trace::{self, Disk, Done, Files, Mood};
+use super::verdict::{gather, judge};
+use super::{Cx, Scenario};
+use crate::subject::Home;
+
+const DATABASE: &str = "adjutant.db";
+const JOURNAL: &str = "adjutant.db-wal";
+const CLIENTS: u32 = 4;
+const TOOLS: u32 = 2;
+/// Images of a disk that lies about flushes: at least one of them must be found out.
+const LIES: u64 = 10;
+/// One image in so many is driven on to the end of every run.
+const DRIVEN_ONE_IN: u64 = 50;
+
+pub(crate) struct PowerLoss;
+
+#[async_trait]
+impl Scenario for PowerLoss {
+    fn name(&self) -> &'static str {
+        "power-loss"
+    }
+
+    fn promise(&self) -> &'static str {
+        "power fails at any moment and takes what was not flushed: SQLite opens, verifies, and has all that was acknowledged"
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Outcome> {
+        if let Err(why) = can_trace(cx.dir()) {
+            return Ok(Outcome::Skipped(why));
+        }
+        let scene = record(cx).await?;
+        let mut report = Report::default();
+        let n_ops = scene.trace.len() as u64;
+        report.figure("writes and flushes", n_ops);
+        report.figure("acknowledged", scene.heard.acknowledged.len() as u64);
+        report.figure("ends heard", scene.heard.ended.len() as u64);
+        report.must(0 < n_ops, "the trace is empty");
+        let n_images = cx.count(cx.options.images, 150, 1_000);
+        let found = images(cx, &scene, n_images, Loses::Unflushed, &mut report).await?;
+        report.figure("images", found.opened);
+        report.figure("driven to the end", found.driven);
+        report.figure("acknowledged in them", found.expected);
+        // The same with a disk that lies: the campaign must see it.
+        let mut lies = Report::default();
+        images(cx, &scene, LIES, Loses::Everything, &mut lies).await?;
+        report.figure("lies found out", lies.broken.len() as u64);
+        report.must(
+            !lies.broken.is_empty(),
+            "a disk that loses flushed writes was not found out: the campaign is blind",
+        );
+        Ok(Outcome::Ran(report))
+    }
+}
+
+/// Whether `strace` is there and may trace.
+fn can_trace(dir: &Path) -> Result<(), String> {
+    let tried = std::process::Command::new("strace")
+        .args(["-qq", "-o"])
+        .arg(dir.join("try"))
+        .arg("true")
+        .output();
+    match tried {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "strace may not trace here: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+        Err(error) => Err(format!(
+            "no strace here (sudo apt-get install strace): {error}"
+        )),
+    }
+}
+
+/// What was recorded.
+struct Scene {
+    base: Files,
+    trace: Vec<Done>,
+    heard: Heard,
+    home: PathBuf,
+    binary: PathBuf,
+}
+
+/// Runs the gateway under `strace` with clients at work, and kills it.
+async fn record(cx: &Cx) -> Result<Scene> {
+    let mut fleet = Fleet::new(&cx.dir().join("home"), cx.binary()?, cx.model(), None, "").await?;
+    fleet.start(0).await?;
+    fleet.stop().await?;
+    let home = fleet.home.dir.clone();
+    let mut base = Files::new();
+    for name in [DATABASE, JOURNAL] {
+        if let Ok(bytes) = std::fs::read(home.join(name)) {
+            base.insert(name.to_owned(), bytes);
+        }
+    }
+    fleet.extra.wrapper = tracer(&home, &cx.dir().join("trace"));
+    fleet.start_gateway().await?;
+    let plan = Plan {
+        only_reads: true,
+        ..Plan::new(fleet.port, CLIENTS, TOOLS)
+    };
+    let load = Load::start(&plan);
+    tokio::time::sleep(Duration::from_secs(cx.count(None, 12, 60))).await;
+    kill_traced(&fleet)?;
+    let heard = load.stop().await;
+    // The tracer ends with what it traces.
+    if let Some(mut gateway) = fleet.gateway.take() {
+        let ended = tokio::time::timeout(Duration::from_secs(20), gateway.child.wait()).await;
+        ended.context("strace does not end")??;
+    }
+    Ok(Scene {
+        base,
+        trace: trace::read(cx.dir(), "trace.", &home)?,
+        heard,
+        binary: fleet.home.binary.clone(),
+        home,
+    })
+}
+
+fn tracer(home: &Path, to: &Path) -> Vec<String> {
+    let calls = "trace=pwrite64,fsync,fdatasync,ftruncate,unlink";
+    let mut words: Vec<String> = [
+        "strace", "-ff", "-qq", "-ttt", "-T", "-y", "-xx", "-s", "1000000",
+    ]
+    .into_iter()
+    .map(str::to_owned)
+    .collect();
+    words.extend(["-e".to_owned(), calls.to_owned()]);
+    for path in [home.to_owned(), home.join(DATABASE), home.join(JOURNAL)] {
+        words.extend(["-P".to_owned(), path.display().to_string()]);
+    }
+    words.extend(["-o".to_owned(), to.display().to_string()]);
+    words
+}
+
+/// `kill -9` of the child of the tracer.
+fn kill_traced(fleet: &Fleet) -> Result<()> {
+    let pid = fleet
+        .gateway
+        .as_ref()
+        .map_or(0, crate::subject::Subject::pid);
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
+    let child = children.split_whitespace().next().context("no child")?;
+    let status = std::process::Command::new("kill")
+        .args(["-KILL", child])
+        .status()?;
+    if !status.success() {
+        bail!("kill -9 {child}: {status}");
+    }
+    Ok(())
+}
+
+/// What a failing power takes.
+#[derive(Debug, Clone, Copy)]
+enum Loses {
+    Unflushed,
+    /// Flushed or not.
+    Everything,
+}
+
+#[derive(Default)]
+struct Found {
+    opened: u64,
+    driven: u64,
+    /// Acknowledged runs that the images had to hold, in sum.
+    expected: u64,
+}
+
+async fn images(
+    cx: &Cx,
+    scene: &Scene,
+    n: u64,
+    loses: Loses,
+    report: &mut Report,
+) -> Result<Found> {
+    let mut random = cx.random();
+    let honours = matches!(loses, Loses::Unflushed);
+    let first = scene.trace.first().map_or(0, |it| it.begun_us);
+    let last = scene.trace.last().map_or(0, |it| it.ended_us);
+    // Half at any time, half at the beginning or the end of an operation, where a moment decides.
+    let mut cuts: Vec<u64> = (0..n)
+        .map(|number| {
+            let any = first + random.below(last.saturating_sub(first) + 1);
+            let near = scene.trace.get(random.index(scene.trace.len()));
+            match (number % 4, near) {
+                (0, Some(it)) => it.begun_us + 1,
+                (1, Some(it)) => it.ended_us,
+                _ => any,
+            }
+        })
+        .collect();
+    cuts.sort_unstable();
+    let mut disk = Disk::new(scene.base.clone(), honours);
+    let mut by_end: Vec<&Done> = scene.trace.iter().collect();
+    by_end.sort_by_key(|it| it.ended_us);
+    let mut next = 0;
+    let mut found = Found::default();
+    for (number, cut) in (0_u64..).zip(cuts) {
+        if cx.is_late() {
+            cx.say(&format!("out of time after {number} images"));
+            break;
+        }
+        while let Some(it) = by_end.get(next).filter(|it| it.ended_us <= cut) {
+            disk.take(it);
+            next += 1;
+        }
+        let running: Vec<Done> = by_end
+            .get(next..)
+            .unwrap_or_default()
+            .iter()
+            .filter(|it| it.begun_us <= cut)
+            .map(|it| (*it).clone())
+            .collect();
+        let mood = match loses {
+            Loses::Unflushed => Mood::any(&mut random),
+            Loses::Everything => Mood::NOTHING,
+        };
+        let files = disk.image(&running, mood, &mut random);
+        let dir = cx.dir().join("image");
+        let image = Image::new(scene, &dir, &files, cut)?;
+        let is_driven = honours && number % DRIVEN_ONE_IN == DRIVEN_ONE_IN - 1;
+        found.expected += image.acknowledged.len() as u64;
+        found.opened += 1;
+        let mut said = image.check().await?;
+        if is_driven && said.is_empty() {
+            found.driven += 1;
+            said = image.drive(cx).await?;
+        }
+        let seed = cx.options.seed;
+        report.break_all(
+            &format!("image {number} (seed {seed}, cut {cut}, {mood:?})"),
+            said.iter(),
+        );
+        if number % 100 == 99 {
+            cx.say(&format!("{} images", number + 1));
+        }
+    }
+    Ok(found)
+}
+
+/// A folder with what a disk may hold, and what must be in it.
+struct Image {
+    home: Home,
+    acknowledged: Vec<String>,
+    ended: Vec<String>,
+}
+
+impl Image {
+    fn new(scene: &Scene, dir: &Path, files: &Files, cut: u64) -> Result<Self> {
+        drop(std::fs::remove_dir_all(dir));
+        std::fs::create_dir_all(dir)?;
+        for name in ["config.toml", "token"] {
+            let from = scene.home.join(name);
+            if from.exists() {
+                std::fs::copy(from, dir.join(name))?;
+            }
+        }
+        trace::write(files, dir)?;
+        // Only what was surely heard before the cut: a millisecond begins before it is over.
+        let before = |times: &std::collections::BTreeMap<String, u64>| {
+            times
+                .iter()
+                .filter(|(_, at)| (**at + 1) * 1_000 <= cut)
+                .map(|(key, _)| key.clone())
+                .collect()
+        };
+        Ok(Self {
+            home: Home {
+                dir: dir.to_owned(),
+                binary: scene.binary.clone(),
+            },
+            acknowledged: before(&scene.heard.acknowledged),
+            ended: before(&scene.heard.ended),
+        })
+    }
+
+    /// Opens it with the real program, which recovers and verifies, then looks for what was acknowledged.
+    async fn check(&self) -> Result<Vec<String>> {
+        let verify = self
+            .home
+            .command()
+            .args(["verify", "--json"])
+            .output()
+            .await?;
+        if !verify.status.success() {
+            let said = String::from_utf8_lossy(&verify.stdout);
+            let error = String::from_utf8_lossy(&verify.stderr);
+            return Ok(vec![format!("verify: {} {}", said.trim(), error.trim())]);
+        }
+        let db = rusqlite::Connection::open(self.home.dir.join(DATABASE))?;
+        let mut broken = Vec::new();
+        let mut sql = db.prepare("select status from runs where client_key = ?1")?;
+        for key in &self.acknowledged {
+            let status: Option<String> = match sql.query_row([key], |row| row.get(0)) {
+                Ok(status) => Some(status),
+                Err(rusqlite::Error::QueryReturnedNoRows) => None,
+                Err(error) => return Err(error.into()),
+            };
+            match status.as_deref() {
+                None => broken.push(format!("lost: {key}")),
+                Some(status) if self.ended.contains(key) && status != "finished" => {
+                    broken.push(format!("its end is lost: {key} is {status}"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Starts the gateway on it and waits for the end of everything.
+    async fn drive(&self, cx: &Cx) -> Result<Vec<String>> {
+        let mut fleet = Fleet::over(&self.home.dir, &self.home.binary)?;
+        fleet.start_gateway().await?;
+        let evidence = gather(&mut fleet, self.acknowledged.clone()).await?;
+        let mut report = Report::default();
+        judge(&evidence).tell(&evidence.findings, &mut report);
+        cx.say(&format!(
+            "{} runs of an image ended",
+            self.acknowledged.len()
+        ));
+        Ok(report.broken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mood_is_the_same_for_the_same_seed() {
+        let moods = |seed| {
+            let mut random = Random::new(seed, "power-loss");
+            (0..8)
+                .map(|_| format!("{:?}", Mood::any(&mut random)))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(moods(1), moods(1));
+        assert_ne!(moods(1), moods(2));
+    }
+}
