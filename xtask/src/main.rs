@@ -62,6 +62,20 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Measure turns a second of a release build with one, two and four workers over PostgreSQL (`--workers`, `--delay-ms`,
+    /// `--seconds`, `--json`).
+    Scale {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Let clients come and go at a release build for a long time, and check that memory, descriptors, threads and tasks stay
+    /// where they are (`--minutes`, `--sqlite`, `--clients`, `--out FILE`).
+    Soak {
+        /// Arguments for the lab.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Do to the port of a release build what strangers, careless programs and crowds do, and print a table (`--quick`).
     Edge {
         /// Arguments for the lab.
@@ -102,6 +116,8 @@ fn main() -> ExitCode {
         Chore::Kills { arguments } => lab::run("kills", &arguments),
         Chore::Clients { arguments } => clients::run(&arguments),
         Chore::Chaos { arguments } => lab::chaos(&arguments),
+        Chore::Scale { arguments } => lab::run("scale", &arguments),
+        Chore::Soak { arguments } => lab::run("soak", &arguments),
         Chore::Edge { arguments } => lab::run("edge", &arguments),
         Chore::Budget { arguments } => lab::run("budget", &arguments),
     };

@@ -11,6 +11,8 @@ mod edge;
 mod floor;
 mod kills;
 mod mock;
+mod scale;
+mod soak;
 mod subject;
 
 use std::path::PathBuf;
@@ -83,6 +85,10 @@ enum Command {
     },
     /// Kill, freeze, cut off and starve gateway, workers and database, and count what was promised.
     Chaos(chaos::Options),
+    /// Measure turns a second with one, two and four workers over PostgreSQL.
+    Scale(scale::Options),
+    /// Let clients come and go for a long time, and check that memory, descriptors and tasks stay where they are.
+    Soak(soak::Options),
     /// Start 1,000 runs at once against a $1.00 day budget, and check that it is never passed.
     Budget {
         /// The binary to torment.
@@ -110,6 +116,8 @@ async fn main() -> Result<()> {
             seed,
         } => kills::run(&adjutant, kills, seed).await,
         Command::Chaos(options) => chaos::run(options).await,
+        Command::Scale(options) => scale::run(options).await,
+        Command::Soak(options) => soak::run(options).await,
         Command::Edge { adjutant, quick } => edge::run(&adjutant, quick).await,
         Command::Budget { adjutant, runs } => budget::run(&adjutant, runs).await,
     }

@@ -121,6 +121,7 @@ const FAMILIES: &[(&str, &str, &str)] = &[
         "gauge",
         "Whether the store answered when it was asked for these figures.",
     ),
+    ("adjutant_tasks_alive", "gauge", "Tasks of this process."),
     (
         "adjutant_tool_calls_total",
         "counter",
@@ -259,6 +260,15 @@ impl Metrics {
             set("adjutant_runs_parked", load.parked);
             set("adjutant_workers_alive", load.workers);
             set("adjutant_worker_slots", load.slots);
+        });
+    }
+
+    /// Takes the number of tasks of this process into account.
+    pub fn observe_tasks(&self, tasks: usize) {
+        let _guard = self.guard();
+        let tasks = u32::try_from(tasks).unwrap_or(u32::MAX);
+        with_local_recorder(&self.recorder, || {
+            gauge!("adjutant_tasks_alive").set(f64::from(tasks));
         });
     }
 

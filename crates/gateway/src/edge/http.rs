@@ -262,6 +262,10 @@ async fn metrics(connection: &Connection, peer: &Peer, request: &Request<Incomin
     core.deps
         .metrics
         .observe_load(load.ok().and_then(Result::ok));
+    let tasks = tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks();
+    core.deps.metrics.observe_tasks(tasks);
     let mut answer = Response::new(Full::new(Bytes::from(core.deps.metrics.render())));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);

@@ -13,6 +13,8 @@ use crate::subject::{Home, Subject, free_port, wait_http};
 /// The lease of workers in the campaign, with its heartbeat and poll. Short enough that thousands of take-overs fit into an
 /// hour, long enough that a busy machine does not lose a lease by itself (a heartbeat may be late by two seconds).
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
+/// Runs that one worker has at once.
+pub(crate) const SLOTS: u32 = 4;
 const WORKER: &str = "[worker]\nreflect = false\nlease = \"3s\"\nheartbeat = \"1s\"\npoll = \"1s\"\nruns_at_once = 4\n\
     [gateway.rate]\nrequests_per_minute = 1000000\nburst = 1000000\n";
 /// How long a gateway may take to be ready.

@@ -4,12 +4,12 @@
 //! A scenario is a file with one type that implements [`Scenario`], and a line in [`scenarios`].
 
 mod clock_jump;
-mod cluster;
+pub(crate) mod cluster;
 mod cut_lines;
 mod database;
 mod disk;
 mod fail_points;
-mod fleet;
+pub(crate) mod fleet;
 mod frozen_worker;
 mod gateway_killed;
 mod load;
