@@ -382,6 +382,8 @@ pub(crate) async fn drive(
     } = claim;
     failpoint::reach(Point::AfterClaim);
     let mut state = RunState::replay(&log);
+    let claimed = (deps.clock.now(), deps.clock.monotonic());
+    state.judge_time_from(claimed.0);
     // What every claim needs, asked for at once: the reads wait for each other's threads, not for each other.
     let (agent, session, tail) = futures::join!(
         deps.store.agent(&run.owner, &run.agent),
@@ -403,7 +405,7 @@ pub(crate) async fn drive(
     let mut cx = Cx {
         config,
         fence,
-        claimed: (deps.clock.now(), deps.clock.monotonic()),
+        claimed,
         bell,
         workspace,
         allowed_dirs,

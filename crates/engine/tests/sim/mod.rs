@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) lost_hints: u64,
     /// Whether the wall clock jumps.
     pub(crate) clock_jumps: bool,
+    /// Whether the store is away for a while, now and then, for everybody.
+    pub(crate) outages: bool,
     /// Whether a small day cap applies.
     pub(crate) cap: bool,
     /// Which guard of the store is missing.
@@ -64,6 +66,7 @@ impl Plan {
             model_faults: 8,
             lost_hints: 20,
             clock_jumps: true,
+            outages: true,
             cap: false,
             weakness: Weakness::None,
             once_is_declared_a_read: false,
@@ -426,6 +429,20 @@ impl World {
         }
     }
 
+    /// Takes the store away from every worker, longer than any of them is willing to wait, and shorter than a lease or longer.
+    async fn outages(self: Arc<Self>) {
+        loop {
+            let rest = 5 + self.entropy.below(60);
+            self.clock.sleep(Duration::from_secs(rest)).await;
+            if self.entropy.chance(30) {
+                self.store.set_away(true);
+                let away = 1 + self.entropy.below(45);
+                self.clock.sleep(Duration::from_secs(away)).await;
+                self.store.set_away(false);
+            }
+        }
+    }
+
     pub(crate) fn run(self) -> Report {
         let world = Arc::new(self);
         let mut scheduler = Scheduler::new(Arc::clone(&world.clock), Arc::clone(&world.entropy));
@@ -437,6 +454,9 @@ impl World {
         scheduler.spawn_service(Arc::clone(&world).approver().boxed(), Crash::default());
         if world.plan.clock_jumps {
             scheduler.spawn_service(Arc::clone(&world).jumper().boxed(), Crash::default());
+        }
+        if world.plan.outages {
+            scheduler.spawn_service(Arc::clone(&world).outages().boxed(), Crash::default());
         }
         for _ in 0..world.plan.workers {
             let (worker, crash) = world.worker();

@@ -10,6 +10,7 @@ mod runs;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -125,6 +126,8 @@ pub struct MemoryStore {
     entropy: Arc<dyn Entropy>,
     bus: Arc<dyn Bus>,
     faults: Option<Arc<Faults>>,
+    /// Whether nobody with faults can reach it now.
+    is_away: Arc<AtomicBool>,
 }
 
 /// What a checker looks at.
@@ -158,6 +161,7 @@ impl MemoryStore {
             entropy,
             bus,
             faults: None,
+            is_away: Arc::default(),
         }
     }
 
@@ -175,6 +179,11 @@ impl MemoryStore {
             faults: Some(faults),
             ..self.clone()
         }
+    }
+
+    /// Takes the store away from every handle with faults, or brings it back.
+    pub fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
     }
 
     /// What a checker looks at.
@@ -278,8 +287,17 @@ impl MemoryStore {
             .cloned()
     }
 
+    /// As a database that is stopped: nothing happens, and whoever asks hears so.
+    pub(crate) fn reachable(&self) -> Stored<()> {
+        if self.faults.is_some() && self.is_away.load(Ordering::SeqCst) {
+            return Err(Faults::failed());
+        }
+        Ok(())
+    }
+
     /// Passes what a durable write of this handle has to suffer before it happens.
     pub(crate) async fn before_write(&self) -> Stored<()> {
+        self.reachable()?;
         match &self.faults {
             Some(faults) => faults.before_write(&*self.clock).await,
             None => Ok(()),
