@@ -388,6 +388,8 @@ pub(crate) async fn drive(
     } = claim;
     failpoint::reach(Point::AfterClaim);
     let mut state = RunState::replay(&log);
+    let claimed = (deps.clock.now(), deps.clock.monotonic());
+    state.judge_time_from(claimed.0);
     // What every claim needs, asked for at once: the reads wait for each other's threads, not for each other.
     let (agent, session, tail) = futures::join!(
         deps.store.agent(&run.owner, &run.agent),
@@ -410,7 +412,7 @@ pub(crate) async fn drive(
         config,
         fence,
         worker,
-        claimed: (deps.clock.now(), deps.clock.monotonic()),
+        claimed,
         bell,
         workspace,
         allowed_dirs,

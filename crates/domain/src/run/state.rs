@@ -199,6 +199,12 @@ impl RunState {
         self.active.saturating_add(running)
     }
 
+    /// Judges the running time of this claim by another clock than the log's, which says `now`. Clocks of machines differ, and
+    /// a difference is not time that a run has used (R37).
+    pub fn judge_time_from(&mut self, now: Timestamp) {
+        self.active_since = self.active_since.map(|_| now);
+    }
+
     /// What the run cost so far.
     #[must_use]
     pub fn cost(&self) -> Cost {

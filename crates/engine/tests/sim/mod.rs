@@ -49,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) clock_jumps: bool,
     /// Whether somebody moves runs and drains workers.
     pub(crate) orders: bool,
+    /// Whether the store is away for a while, now and then, for everybody.
+    pub(crate) outages: bool,
     /// Whether a small day cap applies.
     pub(crate) cap: bool,
     /// Which guard of the store is missing.
@@ -68,6 +70,7 @@ impl Plan {
             lost_hints: 20,
             clock_jumps: true,
             orders: true,
+            outages: true,
             cap: false,
             weakness: Weakness::None,
             once_is_declared_a_read: false,
@@ -479,6 +482,20 @@ impl World {
         }
     }
 
+    /// Takes the store away from every worker, longer than any of them is willing to wait, and shorter than a lease or longer.
+    async fn outages(self: Arc<Self>) {
+        loop {
+            let rest = 5 + self.entropy.below(60);
+            self.clock.sleep(Duration::from_secs(rest)).await;
+            if self.entropy.chance(30) {
+                self.store.set_away(true);
+                let away = 1 + self.entropy.below(45);
+                self.clock.sleep(Duration::from_secs(away)).await;
+                self.store.set_away(false);
+            }
+        }
+    }
+
     pub(crate) fn run(self) -> Report {
         let world = Arc::new(self);
         let mut scheduler = Scheduler::new(Arc::clone(&world.clock), Arc::clone(&world.entropy));
@@ -494,6 +511,9 @@ impl World {
         // In every third world, because it costs as much as the rest.
         if world.plan.orders && world.seed.is_multiple_of(3) {
             scheduler.spawn_service(Arc::clone(&world).foreman().boxed(), Crash::default());
+        }
+        if world.plan.outages {
+            scheduler.spawn_service(Arc::clone(&world).outages().boxed(), Crash::default());
         }
         for _ in 0..world.plan.workers {
             let (worker, crash) = world.worker();

@@ -155,7 +155,8 @@ async fn unheard(
     let mut n_cut = 0;
     for n in 0..cx.count(None, 6, 60) {
         let sql = "select pg_terminate_backend(pid) from pg_stat_activity
-                    where datname = current_database() and query ilike 'listen%' and pid <> pg_backend_pid()";
+                    where datname = current_database() and (query ilike 'listen%' or query = 'select 1')
+                      and pid <> pg_backend_pid()";
         n_cut += admin.query(sql, &[]).await?.len() as u64;
         let key = format!("u{n}");
         let params = json!({

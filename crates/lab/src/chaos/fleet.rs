@@ -67,6 +67,8 @@ pub(crate) struct Fleet {
     pub(crate) extra: Extra,
     /// The home of workers, when it is another one: a config with another database URL.
     worker_home: Option<PathBuf>,
+    /// Where the agent works.
+    workspace: PathBuf,
 }
 
 impl Fleet {
@@ -88,6 +90,7 @@ impl Fleet {
             workers_inside: if database_url.is_some() { 0 } else { 2 },
             extra: Extra::default(),
             worker_home: None,
+            workspace: dir.join("workspace"),
         })
     }
 
@@ -104,6 +107,7 @@ impl Fleet {
             workers_inside: 2,
             extra: Extra::default(),
             worker_home: None,
+            workspace: dir.join("workspace"),
         })
     }
 
@@ -118,7 +122,14 @@ impl Fleet {
 
     /// The folder that agents work in.
     pub(crate) fn workspace(&self) -> PathBuf {
-        self.home.dir.join("workspace")
+        self.workspace.clone()
+    }
+
+    /// Lets the agent work elsewhere.
+    pub(crate) fn work_in(&mut self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir)?;
+        dir.clone_into(&mut self.workspace);
+        Ok(())
     }
 
     /// The SQLite file of this home, if there is one.

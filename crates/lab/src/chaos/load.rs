@@ -256,6 +256,6 @@ pub(crate) fn is_final(end: &Value) -> bool {
 }
 
 /// Whether an error says that the same call may work later.
-fn is_retryable(said: &str) -> bool {
+pub(crate) fn is_retryable(said: &str) -> bool {
     said.contains("\"retryable\":true") || said.contains("UNAVAILABLE")
 }

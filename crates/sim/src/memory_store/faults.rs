@@ -31,7 +31,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    fn failed() -> StoreError {
+    pub(super) fn failed() -> StoreError {
         StoreError::Failed {
             reason: "injected fault".to_owned(),
             source: None,

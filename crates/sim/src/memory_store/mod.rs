@@ -11,6 +11,7 @@ mod threads;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -126,6 +127,8 @@ pub struct MemoryStore {
     entropy: Arc<dyn Entropy>,
     bus: Arc<dyn Bus>,
     faults: Option<Arc<Faults>>,
+    /// Whether nobody with faults can reach it now.
+    is_away: Arc<AtomicBool>,
 }
 
 /// What a checker looks at.
@@ -159,6 +162,7 @@ impl MemoryStore {
             entropy,
             bus,
             faults: None,
+            is_away: Arc::default(),
         }
     }
 
@@ -176,6 +180,11 @@ impl MemoryStore {
             faults: Some(faults),
             ..self.clone()
         }
+    }
+
+    /// Takes the store away from every handle with faults, or brings it back.
+    pub fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
     }
 
     /// What a checker looks at.
@@ -279,8 +288,17 @@ impl MemoryStore {
             .cloned()
     }
 
+    /// As a database that is stopped: nothing happens, and whoever asks hears so.
+    pub(crate) fn reachable(&self) -> Stored<()> {
+        if self.faults.is_some() && self.is_away.load(Ordering::SeqCst) {
+            return Err(Faults::failed());
+        }
+        Ok(())
+    }
+
     /// Passes what a durable write of this handle has to suffer before it happens.
     pub(crate) async fn before_write(&self) -> Stored<()> {
+        self.reachable()?;
         match &self.faults {
             Some(faults) => faults.before_write(&*self.clock).await,
             None => Ok(()),

@@ -493,6 +493,7 @@ impl RunStore for MemoryStore {
     }
 
     async fn extend(&self, run: RunId, fence: Fence, lease: Duration) -> Stored<Vec<Signal>> {
+        self.reachable()?;
         let mut inner = self.lock();
         let now = inner.elapsed;
         let weak = inner.weakness == Weakness::NoFence;

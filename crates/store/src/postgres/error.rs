@@ -60,6 +60,7 @@ impl Fault {
                         SqlState::UNIQUE_VIOLATION,
                         SqlState::ADMIN_SHUTDOWN,
                         SqlState::CRASH_SHUTDOWN,
+                        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
                         SqlState::CANNOT_CONNECT_NOW,
                     ]
                     .contains(code)

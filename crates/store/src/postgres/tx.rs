@@ -144,10 +144,13 @@ pub(crate) struct Tx<'c> {
     said: Said,
 }
 
+// Between two round trips of a transaction nothing is waited for, so whoever is silent for five seconds is frozen, or its
+// line is half-open (R26): the server ends it, and its locks keep nobody else from work.
 macro_rules! identity {
     () => {
         "select set_config('request.jwt.claims', $2, true), set_config('search_path', 'adjutant', true),
-                set_config('lock_timeout', '10s', true),
+                set_config('lock_timeout', '10s', true)
+                    || set_config('idle_in_transaction_session_timeout', '5s', true),
                 set_config('synchronous_commit',
                            case when $3 and current_setting('synchronous_commit') = 'off' then 'on'
                                 when $3 then current_setting('synchronous_commit')

@@ -5,6 +5,7 @@
 mod claims;
 mod cluster;
 mod conformance;
+mod half_open;
 mod look;
 mod outage;
 mod random;

@@ -85,6 +85,9 @@ pub fn init(config: &Config, target: Target) -> Result<Guard, LogError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(false)
+        // A line that cannot be written would be told to standard error, which panics when it cannot be written either: a
+        // full disk must not end the thread that logged (R19).
+        .log_internal_errors(false)
         .with_writer(writer);
     let set = match config.format {
         Format::Text => builder.finish().try_init(),
