@@ -81,7 +81,7 @@ def one_trip(*parts):
 # Scripts for pgbench
 
 def claim_script():
-    """A claim as in claim.rs, and then the run is put to the end of the line again."""
+    """A claim as in claim.rs; then the run ends, and the next one of its session comes to the end of the line."""
     entry = ("insert into entries (run, seq, owner, at, kind, body) values (':c_id', (':c_place')::bigint, ':c_owner', 0,"
              " 'claimed', repeat('x', 120)) on conflict do nothing")
     return "\n".join([
@@ -94,8 +94,11 @@ def claim_script():
                  "select seq, at, body from entries where run = ':c_id' order by seq",
                  *feed_statements(":c_owner", text(":c_id")), "commit") + ";",
         one_trip("begin", identity(APP, ":c_owner", flushed=False),
-                 "delete from entries where run = ':c_id'",
-                 "update runs set status = 'queued', ready_at = clock_ms(), fence = 0 where id = ':c_id'",
+                 "update runs set status = 'finished', worker = null, finished_at = clock_ms() where id = ':c_id'",
+                 "insert into runs (id, owner, agent, session, session_key, thread, priority, method, digest, status, detail,"
+                 " head, ready_at, due_at, accepted_at) select 'run_' || upper(left(md5(random()::text), 26)), owner, agent,"
+                 " session, session_key, thread, priority, method, digest, 'queued', detail, 1, clock_ms(), clock_ms(),"
+                 " clock_ms() from runs where id = ':c_id'",
                  "commit") + ";",
         "\\else",
         "rollback;",
