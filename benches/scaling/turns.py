@@ -27,6 +27,7 @@ select json_build_object(
   'feed', (select coalesce(sum(calls), 0) from pg_stat_statements where query like 'select cursor, owner, at%cursor > $1 order%'),
   'claims', (select coalesce(sum(calls), 0) from pg_stat_statements where query like 'with w as materialized%'),
   'notifies', (select coalesce(sum(calls), 0) from pg_stat_statements where query like 'select pg_notify%'),
+  'locks', (select coalesce(sum(calls), 0) from pg_stat_statements where query like 'select pg_advisory_xact_lock%'),
   'exec', (select coalesce(sum(total_exec_time + total_plan_time), 0) from pg_stat_statements),
   'events', (select count(*) from adjutant.events), 'entries', (select count(*) from adjutant.entries),
   'messages', (select count(*) from adjutant.messages), 'runs', (select count(*) from adjutant.runs where status = 'finished'),
@@ -94,9 +95,9 @@ def main():
     parser.add_argument("--message", default="list the files")
     it = parser.parse_args()
     print(time.strftime("%Y-%m-%d %H:%M"), f"load {os.getloadavg()[0]:.1f}; {it.message!r}; per turn")
-    print("| worker processes | sessions | turns/s | statements | transactions | of them feed reads | claims asked | notifications"
+    print("| worker processes | sessions | turns/s | statements | transactions | of them feed reads | claims asked | feed locks | notifications"
           " | flushes | WAL KB | events | entries | messages | table KB | database ms |")
-    print("|" + "--:|" * 15, flush=True)
+    print("|" + "--:|" * 16, flush=True)
     for workers in map(int, it.workers.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             processes = [start(it, f"{folder}/g", "gateway", "run", "--port", str(it.listen),
@@ -114,7 +115,7 @@ def main():
                     turns = after["runs"] - before["runs"]
                     per = {key: (after[key] - before[key]) / turns for key in after}
                     print(f"| {workers} | {n} | {turns / took:.0f} | {per['statements']:.0f} | {per['commits']:.0f} |"
-                          f" {per['feed']:.1f} | {per['claims']:.1f} | {per['notifies']:.1f} | {per['flushes']:.1f} |"
+                          f" {per['feed']:.1f} | {per['claims']:.1f} | {per['locks']:.1f} | {per['notifies']:.1f} | {per['flushes']:.1f} |"
                           f" {per['wal'] / 1024:.1f} | {per['events']:.1f} | {per['entries']:.1f} | {per['messages']:.1f} |"
                           f" {per['bytes'] / 1024:.1f} | {per['exec']:.1f} |", flush=True)
             finally:
