@@ -239,6 +239,49 @@ def intake(db, it):
     table(["queued", "/s", "ms"], rows)
 
 
+def held(db, it):
+    print("Claims while nobody may clean up: one transaction holds a snapshot, as a long dump does. Four clients.")
+    rows = []
+    for is_held in (False, True):
+        db.fill(1000, 100_000, 100_000, 100)
+        holder = subprocess.Popen(["psql", *db.flags, "-U", db.admin, "-d", db.name, "-Xq", "-c", "begin isolation level"
+                                   " repeatable read", "-c", "select count(*) from adjutant.runs", "-c", "select pg_sleep(600)"],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) if is_held else None
+        time.sleep(1)
+        total = 0
+        for _ in range(5):
+            tps, _latency, first = db.bench(claim_script(), 4, it.seconds)
+            total += tps * it.seconds
+            rows.append(["yes" if is_held else "no", f"{total:,.0f}", f"{first:.2f}", pages_of_claim(db)])
+        if holder:
+            db.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'select pg_sleep%'")
+            holder.wait()
+            db.sql("vacuum adjutant.runs")
+            rows.append(["gone, and vacuumed", f"{total:,.0f}", f"{db.bench(claim_script(), 4, it.seconds)[2]:.2f}",
+                         pages_of_claim(db)])
+    table(["snapshot held", "claims so far", "ms of the claim", "pages of a claim"], rows)
+
+
+def pages_of_claim(db):
+    return timed(db, WORKER, "", claim_statement())[1]
+
+
+def planned(db, it):
+    print("The claim, undone, as it is sent, and out of a function that keeps its plan. One client.")
+    db.fill(1000, 10_000, 10_000, 100)
+    db.sql("create or replace function adjutant.bench_claim() returns bigint language plpgsql set search_path = adjutant as"
+           " $$ declare it record; begin " + claim_statement().rsplit("select head.status", 1)[0] + "select taken.fence into it from (select 1) one left join head on true"
+           " left join taken on true; return it.fence; end $$; grant execute on function adjutant.bench_claim() to "
+           + WORKER)
+    rows = []
+    for name, sql in [("as it is", claim_statement()), ("function", "select adjutant.bench_claim()")]:
+        script = one_trip("begin", identity(WORKER), sql, "rollback") + ";"
+        taken = sorted(db.bench(script, 1, it.seconds)[:2] for _ in range(it.rounds))
+        rows.append([name, round(taken[len(taken) // 2][0]), f"{taken[len(taken) // 2][1]:.2f}"])
+    db.sql("drop function adjutant.bench_claim()")
+    table(["", "/s", "ms"], rows)
+
+
 def timed(db, role, owner, sql):
     """Milliseconds of the second of two executions that are undone, its pages, and its plan."""
     plan = db.sql("; ".join(["begin", identity(role, owner)] + ["explain (analyze, buffers, costs off) " + sql] + ["rollback"]))
@@ -255,6 +298,7 @@ def plans(db, it):
         "next due": (WORKER, "", statement("claim.rs", "select case when min(due_at)", p1="null::bigint")),
         "counts of an intake": (APP, "owner7", statement("accept.rs", "select count(*) filter",
                                                          p1=text("ses_" + "7".zfill(26)), p2=text("owner7"))),
+        "depth of the queue": (WORKER, "", statement("index.rs", "select count(*) filter (where status = 'queued'), count(*)")),
         "newest of an owner": (APP, "owner7", "select coalesce(max(cursor), 0) from events where owner = 'owner7'"),
         "feed from a cursor": (WORKER, "", "select cursor, owner, at, run, run_name, session, kind from events"
                                " where cursor > (select last_value - 5 from events_cursor) order by cursor limit 500"
@@ -288,7 +332,7 @@ def plans(db, it):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["claim", "event", "intake", "plans", "scripts"])
+    parser.add_argument("what", choices=["claim", "event", "intake", "plans", "held", "planned", "scripts"])
     parser.add_argument("--host", default=os.environ.get("PGHOST", "/tmp"))
     parser.add_argument("--port", type=int, default=int(os.environ.get("PGPORT", "5432")))
     parser.add_argument("--database", default="scaling")
@@ -303,7 +347,7 @@ def main():
         print(claim_script(), event_script("1"), accept_script(10), sep="\n\n")
         return
     print(time.strftime("%Y-%m-%d %H:%M"), f"load {os.getloadavg()[0]:.1f}", *sys.argv[1:], flush=True)
-    {"claim": claim, "event": event, "intake": intake, "plans": plans}[it.what](Database(it), it)
+    {"claim": claim, "event": event, "intake": intake, "plans": plans, "held": held, "planned": planned}[it.what](Database(it), it)
 
 
 if __name__ == "__main__":
