@@ -28,7 +28,8 @@ shared_preload_libraries = 'pg_stat_statements'
 pg_stat_statements.track = all
 C
 fi
-as "LD_PRELOAD='$folder/slow_flush.so' FLUSH_US=$flush '$bin/pg_ctl' -D '$folder/data' -l '$folder/log' -m fast -w restart" >/dev/null
+! as "'$bin/pg_ctl' -D '$folder/data' status" >/dev/null || as "'$bin/pg_ctl' -D '$folder/data' -m fast -w stop" >/dev/null
+as "LD_PRELOAD='$folder/slow_flush.so' FLUSH_US=$flush '$bin/pg_ctl' -D '$folder/data' -l '$folder/log' -w start" >/dev/null
 psql="psql -h $folder -U postgres -Xq -v ON_ERROR_STOP=1"
 if [ "$($psql -At -c "select count(*) from pg_roles where rolname = 'adjutant_login'" postgres)" = 0 ]; then
     $psql -c 'create role adjutant_login login noinherit createrole' \
