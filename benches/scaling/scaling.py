@@ -9,9 +9,13 @@ import argparse
 import json
 import os
 import re
+import selectors
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -266,6 +270,57 @@ def pages_of_claim(db):
     return timed(db, WORKER, "", claim_statement())[1]
 
 
+class Listeners:
+    """Connections that listen and read what they hear, in the protocol of the server, so that no driver is needed."""
+
+    def __init__(self, db, n):
+        self.sockets, self.heard, self.goes_on = [self.connect(db) for _ in range(n)], 0, True
+        self.thread = threading.Thread(target=self.read)
+        self.thread.start()
+
+    @staticmethod
+    def connect(db):
+        it = socket.socket(socket.AF_UNIX)
+        it.connect(f"{db.flags[1]}/.s.PGSQL.{db.flags[3]}")
+        words = f"user\0{db.admin}\0database\0{db.name}\0\0".encode()
+        it.sendall(struct.pack("!ii", len(words) + 8, 196608) + words)
+        ask = b"listen adjutant\0"
+        it.sendall(b"Q" + struct.pack("!i", len(ask) + 4) + ask)
+        it.setblocking(False)
+        return it
+
+    def read(self):
+        with selectors.DefaultSelector() as selector:
+            for it in self.sockets:
+                selector.register(it, selectors.EVENT_READ)
+            while self.goes_on:
+                for key, _ in selector.select(0.1):
+                    self.heard += key.fileobj.recv(1 << 16).count(b"adjutant\0")
+
+    def close(self):
+        self.goes_on = False
+        self.thread.join()
+        for it in self.sockets:
+            it.close()
+        return self.heard
+
+
+def notify(db, it):
+    print("Notifications by listeners, four clients that do nothing else.")
+    rows = []
+    for n in it.listeners:
+        listeners = Listeners(db, n)
+        time.sleep(1)
+        before, tps = listeners.heard, 0
+        taken = sorted(db.bench("select pg_notify('adjutant', '{\"from\"_\"bdf1334080cdc13b94a108f899a2655c\",\"fed\"_true}');",
+                                4, it.seconds)[:2] for _ in range(it.rounds))
+        time.sleep(1)
+        tps, latency = taken[len(taken) // 2]
+        heard = (listeners.close() - before) / (it.rounds * it.seconds)
+        rows.append([n, round(tps), f"{latency:.2f}", f"{heard:,.0f}"])
+    table(["listeners", "notifications/s", "ms", "heard/s"], rows)
+
+
 def planned(db, it):
     print("The claim, undone, as it is sent, and out of a function that keeps its plan. One client.")
     db.fill(1000, 10_000, 10_000, 100)
@@ -337,7 +392,7 @@ def plans(db, it):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["claim", "event", "intake", "plans", "held", "planned", "scripts"])
+    parser.add_argument("what", choices=["claim", "event", "intake", "plans", "held", "notify", "planned", "scripts"])
     parser.add_argument("--host", default=os.environ.get("PGHOST", "/tmp"))
     parser.add_argument("--port", type=int, default=int(os.environ.get("PGPORT", "5432")))
     parser.add_argument("--database", default="scaling")
@@ -346,13 +401,14 @@ def main():
     parser.add_argument("--rows", type=lambda it: [int(n) for n in it.split(",")], default=[100, 10_000, 1_000_000])
     parser.add_argument("--seconds", type=int, default=3, help="of one measurement")
     parser.add_argument("--rounds", type=int, default=3, help="of which the median is shown")
+    parser.add_argument("--listeners", type=lambda it: [int(n) for n in it.split(",")], default=[0, 1, 10, 50, 150])
     parser.add_argument("--verbose", action="store_true", help="whole plans")
     it = parser.parse_args()
     if it.what == "scripts":
         print(claim_script(), event_script("1"), accept_script(10), sep="\n\n")
         return
     print(time.strftime("%Y-%m-%d %H:%M"), f"load {os.getloadavg()[0]:.1f}", *sys.argv[1:], flush=True)
-    {"claim": claim, "event": event, "intake": intake, "plans": plans, "held": held, "planned": planned}[it.what](Database(it), it)
+    {"claim": claim, "event": event, "intake": intake, "plans": plans, "held": held, "notify": notify, "planned": planned}[it.what](Database(it), it)
 
 
 if __name__ == "__main__":
