@@ -1,6 +1,8 @@
 //! Project chores: `cargo xtask <what>`.
 
 mod clients;
+#[cfg(test)]
+mod deploy;
 mod dependencies;
 mod floors;
 mod generate;
