@@ -1,9 +1,9 @@
 //! Project chores: `cargo xtask <what>`.
 
 mod clients;
+mod dependencies;
 #[cfg(test)]
 mod deploy;
-mod dependencies;
 mod floors;
 mod generate;
 mod lab;

@@ -338,7 +338,7 @@ pub trait RunIndex: Send + Sync {
     async fn release_dead_claims(&self) -> Stored<u64>;
     /// How long until the next parked or leased run becomes claimable by time alone.
     async fn next_due(&self) -> Stored<Option<Duration>>;
-    /// Queue figures: queued, running, parked.
+    /// Queue figures: queued, running, parked. A store may stop counting at 100,000.
     async fn queue_depth(&self) -> Stored<(u64, u64, u64)>;
 }
 

@@ -33,6 +33,11 @@ impl LocalBus {
 }
 
 impl LocalBus {
+    /// Whether anybody wants to hear of events.
+    pub(crate) fn has_surfaces(&self) -> bool {
+        0 < self.surfaces.receiver_count()
+    }
+
     /// Says that something may have been missed.
     pub(crate) fn lag(&self) {
         send(&self.work, Notice::Lagged);

@@ -259,6 +259,16 @@ impl PostgresBus {
         self.fed.notified().await;
     }
 
+    /// Whether anybody here wants to hear of events.
+    pub(crate) fn has_surfaces(&self) -> bool {
+        self.local.has_surfaces()
+    }
+
+    /// Tells the watchers to read the feed themselves.
+    pub(crate) fn lag(&self) {
+        self.local.lag();
+    }
+
     /// Events from the feed, for the watchers here.
     pub(crate) fn read(&self, events: Vec<Event>) {
         self.local.events(events.into());
@@ -451,7 +461,10 @@ impl Bus for PostgresBus {
     }
 
     fn watch(&self, topics: Topics) -> BoxStream<'static, Notice> {
-        self.local.watch(topics)
+        let watch = self.local.watch(topics);
+        // The feed is not read while nobody wants it.
+        self.fed.notify_one();
+        watch
     }
 }
 

@@ -50,7 +50,8 @@ const CLAIM: &str = concat!(
           where r.status = 'queued'
             and not exists (select 1 from runs a
                              where a.session = r.session
-                               and a.status in ('running', 'parked'))
+                               and a.status in ('running', 'parked')
+                            offset 0)  -- look up each seat: with old statistics a join would read all active runs
           order by r.priority desc, r.ready_at, r.id
             for no key update of s skip locked
           limit 1),

@@ -61,10 +61,33 @@ impl Inner {
     }
 }
 
-/// Until the store is gone.
+/// Until the store is gone. While nobody here wants to hear of events, as in a process of workers, nothing is read.
 pub(crate) async fn run(store: Weak<Inner>, mut cursor: u64) {
+    let mut is_asleep = false;
     loop {
         let Some(inner) = store.upgrade() else { return };
+        let bus = std::sync::Arc::clone(&inner.bus);
+        if !bus.has_surfaces() {
+            is_asleep = true;
+            drop(inner);
+            bus.fed().await;
+            continue;
+        }
+        if is_asleep {
+            match inner.newest().await {
+                Ok(newest) => {
+                    (cursor, is_asleep) = (newest, false);
+                    bus.lag();
+                }
+                Err(fault) => {
+                    tracing::debug!(reason = %fault.into_store(), "the end of the feed could not be found yet");
+                    drop(inner);
+                    // Late or early, it is looked for again.
+                    let _is_rung = tokio::time::timeout(LOOK, bus.fed()).await.is_ok();
+                }
+            }
+            continue;
+        }
         match inner.events_after(cursor).await {
             Ok(events) => {
                 let is_more = events.len() == EVENTS_MAX;
@@ -80,7 +103,6 @@ pub(crate) async fn run(store: Weak<Inner>, mut cursor: u64) {
                 tracing::debug!(reason = %fault.into_store(), "the feed could not be read; it is looked at again")
             }
         }
-        let bus = std::sync::Arc::clone(&inner.bus);
         drop(inner);
         // Late or early, the next look finds everything.
         let _is_rung = tokio::time::timeout(LOOK, bus.fed()).await.is_ok();

@@ -24,6 +24,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0002_workers",
         sql: include_str!("../../migrations/0002_workers.postgres.sql"),
     },
+    Migration {
+        name: "0003_plans",
+        sql: include_str!("../../migrations/0003_plans.postgres.sql"),
+    },
 ];
 
 /// The oldest server that will do, as it names itself.

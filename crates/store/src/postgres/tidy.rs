@@ -39,9 +39,9 @@ async fn drop_old(inner: &Inner, events: Duration, answers: Duration) -> Done<()
     // The newest of an owner always stays, so that the cursor is still known.
     let old_events = "delete from events where cursor in (
                           select e.cursor from events e
-                           where e.at < coalesce($1, clock_ms()) - $2
+                           where e.at < (select coalesce($1, clock_ms()) - $2)
                              and e.cursor < (select max(n.cursor) from events n where n.owner = e.owner)
-                           order by e.cursor limit $3)
+                           limit $3)
                       returning 1";
     for (sql, age) in [(old_answers, answers), (old_events, events)] {
         loop {
