@@ -72,7 +72,7 @@ fn given(url: &str) -> Cluster {
 }
 
 /// The folder with `initdb`: the newest there is.
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()

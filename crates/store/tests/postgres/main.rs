@@ -5,10 +5,12 @@
 mod claims;
 mod cluster;
 mod conformance;
+mod copying;
 mod look;
 mod outage;
 mod random;
 mod rls;
 mod side;
 mod talk;
+mod tls;
 mod together;
