@@ -94,6 +94,12 @@ pub fn exported_tables() -> Vec<&'static str> {
         .collect()
 }
 
+/// Tables that a copy moves.
+#[must_use]
+pub fn copied_tables() -> Vec<&'static str> {
+    plan::TABLES.iter().map(|table| table.name).collect()
+}
+
 /// Writes the rows of `from` as lines, as of one moment, also while others write to it.
 ///
 /// # Errors

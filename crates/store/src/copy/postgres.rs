@@ -18,7 +18,7 @@ use crate::copy::lines::{Header, Shape};
 use crate::copy::plan::{self, Column, Kind, Table};
 use crate::copy::{CopyError, Counts, Selection};
 use crate::postgres::row::indexed;
-use crate::postgres::{Address, PostgresError, PostgresOptions, migrate};
+use crate::postgres::{Address, PostgresError, PostgresOptions, chain, migrate};
 use crate::sqlite::memory::searched_text;
 
 /// Rows that are fetched at once.
@@ -29,7 +29,11 @@ pub(crate) async fn connect(address: &Address) -> Result<Client, PostgresError> 
     let connected = address.config.connect(address.tls.clone()).await;
     let (client, connection) = connected.map_err(|error| PostgresError::Connect {
         at: address.shown(),
-        reason: crate::postgres::Fault::Sql(error).into_store().to_string(),
+        reason: match error.as_db_error() {
+            // Its details may hold values, so they stay out.
+            Some(db) => format!("{} ({})", db.message(), db.code().code()),
+            None => chain(&error),
+        },
     })?;
     // It ends with the client.
     tokio::spawn(async move {

@@ -64,7 +64,9 @@ pub(crate) fn read(
     let path = dir.join(FILE_NAME);
     let shown = path.display().to_string();
     if !path.exists() {
-        return Err(CopyError::Missing { at: shown });
+        return Err(CopyError::Missing {
+            at: dir.display().to_string(),
+        });
     }
     let wrong = CopyError::sqlite(&shown);
     let db = file::open_reader(&path).map_err(|error| open_error(&path, &error))?;

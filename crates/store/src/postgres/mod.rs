@@ -57,7 +57,7 @@ pub use error::PostgresError;
 use crate::config::Config;
 pub(crate) use address::Address;
 use error::Done;
-pub(crate) use error::Fault;
+pub(crate) use error::{Fault, chain};
 use row::Value;
 use tx::{Durability, Said, Times, Tx, Who};
 

@@ -40,6 +40,13 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
+/// Whether there is a PostgreSQL to test with, without starting it.
+#[allow(dead_code, reason = "asked by the cases of the contract only")]
+pub(crate) fn is_there() -> bool {
+    std::env::var("ADJUTANT_TEST_POSTGRES_URL").is_ok_and(|url| !url.is_empty())
+        || programs().is_some()
+}
+
 /// The cluster, made when it is asked for first. None: there is no PostgreSQL here.
 pub(crate) fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();

@@ -4,7 +4,6 @@
 
 mod claims;
 mod cluster;
-mod conformance;
 mod copying;
 mod look;
 mod outage;
