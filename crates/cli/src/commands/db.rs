@@ -195,6 +195,8 @@ async fn migrate(
             will.push("keep a copy of the file as it is, beside it".to_owned())
         }
         ("sqlite", KeepCopy::No) => {}
+        // A first schema: there is nothing to keep.
+        _ if found.pending.iter().any(|it| it.starts_with("0001_")) => {}
         _ => will.push(
             "keep no copy: make one before with `adjutant backup`, by the program of before"
                 .to_owned(),
