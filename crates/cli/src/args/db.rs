@@ -25,7 +25,7 @@ pub(crate) enum DbCommand {
   adjutant db status --database env:ADJUTANT_DB
 
 EXIT CODES:
-  0 ready · 1 it cannot be used · 3 there is none yet · 5 its schema is of a newer or another program
+  0 ready · 1 it cannot be used · 3 none yet · 5 schema of a newer or another program
   8 migrations wait")]
     Status {
         #[command(flatten)]
@@ -79,7 +79,7 @@ EXIT CODES:
     /// read. Afterwards it says which setting makes the copy count.
     #[command(after_help = "EXAMPLES:
   adjutant db copy --to env:ADJUTANT_DB --dry-run
-  adjutant db copy --to postgresql:///adjutant?host=/run/postgresql --yes
+  adjutant db copy --to 'postgresql:///adjutant?host=/run/postgresql' --yes
   adjutant db copy --from env:ADJUTANT_DB --to sqlite")]
     Copy {
         /// Where to: `sqlite`, `env:NAME` or `file:/path` where the URL is, or a URL without a password.

@@ -165,7 +165,7 @@ pub(crate) struct Column {
 
 impl Table {
     /// The columns that are copied when SQLite has these.
-    pub(crate) fn from_sqlite(&self, there: &[Column]) -> Vec<String> {
+    pub(crate) fn of_sqlite(&self, there: &[Column]) -> Vec<String> {
         let stored = there.iter().map(|column| column.name.as_str());
         stored
             .filter(|name| !self.only_sqlite.contains(name))
@@ -175,7 +175,7 @@ impl Table {
     }
 
     /// The columns that are copied when PostgreSQL has these.
-    pub(crate) fn from_postgres(&self, there: &[Column]) -> Vec<String> {
+    pub(crate) fn of_postgres(&self, there: &[Column]) -> Vec<String> {
         let stored = there.iter().map(|column| column.name.as_str());
         stored
             .filter(|name| !self.only_postgres.contains(name))

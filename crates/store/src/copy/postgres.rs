@@ -128,7 +128,7 @@ pub(crate) async fn read(
             let columns = there.get(table.name).map_or(&[][..], Vec::as_slice);
             shapes.push(Shape {
                 table: table.name.to_owned(),
-                columns: table.from_postgres(columns),
+                columns: table.of_postgres(columns),
             });
         } else {
             left_out.push(table.name.to_owned());

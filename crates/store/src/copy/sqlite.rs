@@ -92,7 +92,7 @@ pub(crate) fn read(
             let there = columns(&db, table.name).map_err(&wrong)?;
             shapes.push(Shape {
                 table: table.name.to_owned(),
-                columns: table.from_sqlite(&there),
+                columns: table.of_sqlite(&there),
             });
         } else {
             left_out.push(table.name.to_owned());
@@ -213,6 +213,18 @@ pub(crate) struct Sink {
     fillings: BTreeMap<&'static str, Filling>,
     /// The run that came last, and its number: entries come by run.
     last_run: Option<(String, i64)>,
+    // Last, so that the file is closed before.
+    _scrap: Scrap,
+}
+
+/// A file that goes with its log unless it was put in its place.
+struct Scrap(PathBuf);
+
+impl Drop for Scrap {
+    fn drop(&mut self) {
+        // The next copy tries again.
+        drop(remove(&self.0));
+    }
 }
 
 impl Sink {
@@ -232,6 +244,7 @@ impl Sink {
         }
         let partial = dir.join(PARTIAL);
         remove(&partial)?;
+        let scrap = Scrap(partial.clone());
         let mut db = file::open(&partial)?;
         migrate::migrate(&mut db, &partial)?;
         db.execute_batch("begin immediate")
@@ -242,6 +255,7 @@ impl Sink {
             db,
             fillings: BTreeMap::new(),
             last_run: None,
+            _scrap: scrap,
         })
     }
 
