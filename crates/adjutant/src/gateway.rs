@@ -19,12 +19,13 @@ use crate::canvas::CanvasDir;
 use crate::config::Settings;
 use crate::daemon::PidFile;
 use crate::failures;
+use crate::host::told_to_stop;
 use crate::parts::{Parts, limits_for};
 
 /// How many workers, unless somebody says otherwise: each is one task, so that two can use two cores.
 const WORKERS: u16 = 2;
-/// How long a stop waits for what is under way to let go.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long a stop waits for everything else than the workers, which have a budget of their own, to let go.
+const MARGIN: Duration = Duration::from_secs(3);
 
 /// What this start does differently from the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +52,7 @@ pub(crate) struct Running {
     pub(crate) socket: Option<std::path::PathBuf>,
     home: std::path::PathBuf,
     announced: bool,
+    drain: Duration,
     // Last, so that the lock of the state directory is given back after everything else is gone.
     _parts: Arc<Parts>,
 }
@@ -113,6 +115,10 @@ impl Running {
             let until = async move { stopped.cancelled().await }.boxed().shared();
             tasks.spawn(worker.run(until));
         }
+        if parts.is_shared {
+            let store = Arc::clone(&parts.store);
+            tasks.spawn(crate::takeover::watch(store, stop.clone()));
+        }
         if shape.announced {
             let said = PidFile {
                 pid: std::process::id(),
@@ -136,17 +142,22 @@ impl Running {
             socket,
             home: home.to_owned(),
             announced,
+            drain: config.worker.drain.duration(),
             _parts: parts,
         })
     }
 
-    /// Serves until `until`, then lets go.
+    /// Serves until `until`, then lets go; whoever asks a second time does not want to wait.
     pub(crate) async fn serve_until(mut self, until: impl Future<Output = ()>) {
         until.await;
         tracing::info!("stopping");
         self.stop.cancel();
         let drained = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        let ended = tokio::select! {
+            ended = tokio::time::timeout(self.drain + MARGIN, drained) => ended.is_ok(),
+            () = told_to_stop() => false,
+        };
+        if !ended {
             tracing::warn!("something did not let go in time; its run goes on at the next start");
         }
     }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures::FutureExt as _;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use adjutant_cli::{
     BuildInfo, Check, ConfigChanged, ConfigExplained, ConfigValid, DemoDone, DemoOptions,
@@ -183,7 +185,12 @@ fn gateway_flags(options: &GatewayOptions) -> Vec<(String, Value)> {
     if let Some(bind) = &options.bind {
         flags.push(("gateway.bind".to_owned(), json!(bind)));
     }
+    flags.extend(database_flag(options.database_url.as_ref()));
     flags
+}
+
+fn database_flag(url: Option<&String>) -> Option<(String, Value)> {
+    url.map(|url| ("store.database_url".to_owned(), json!(url)))
 }
 
 /// Resolves when the process is asked to end.
@@ -334,6 +341,7 @@ impl Host for Machine {
         if let Some(parallel) = options.parallel {
             flags.push(("worker.runs_at_once".to_owned(), json!(parallel)));
         }
+        flags.extend(database_flag(options.database_url.as_ref()));
         let (home, settings) = self.settings_with(flags)?;
         let loaded = settings.current();
         self.begin_log(&home, &loaded.tree.logging, None)?;
@@ -346,9 +354,32 @@ impl Host for Machine {
             .await
             .map_err(|e| failures::store(&home, &e))?;
         let deps = parts.engine(None).map_err(|e| failures::parts(&home, &e))?;
-        let stop: adjutant_engine::Stop =
-            futures::FutureExt::shared(futures::FutureExt::boxed(told_to_stop()));
-        parts.worker(deps).run(stop).await;
+        let over = CancellationToken::new();
+        let watch = parts.is_shared.then(|| {
+            let store = Arc::clone(&parts.store);
+            tokio::spawn(crate::takeover::watch(store, over.clone()))
+        });
+        let stop = async {
+            told_to_stop().await;
+            tracing::info!("stopping");
+        };
+        let worker = parts.worker(deps);
+        tracing::info!(worker = %worker.id(), "ready");
+        let stop = stop.boxed().shared();
+        let again = async {
+            stop.clone().await;
+            told_to_stop().await;
+            tracing::warn!("stopping at once; what is under way goes on elsewhere from its log");
+        };
+        tokio::select! {
+            () = worker.run(stop.clone()) => {}
+            () = again => {}
+        }
+        over.cancel();
+        if let Some(watch) = watch {
+            // It ends with the token, at once.
+            drop(watch.await);
+        }
         Ok(())
     }
 

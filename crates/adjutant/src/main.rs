@@ -17,6 +17,7 @@ mod node;
 mod parts;
 mod platform;
 mod setup;
+mod takeover;
 
 use std::process::ExitCode;
 

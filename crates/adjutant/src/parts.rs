@@ -8,7 +8,7 @@ use adjutant_domain::id::{OwnerId, WorkerId};
 use adjutant_domain::money::Micros;
 use adjutant_domain::run::Limits;
 use adjutant_domain::time::Timestamp;
-use adjutant_engine::{Deps, Places, Toolbox, Worker};
+use adjutant_engine::{Deps, Home, Places, Toolbox, Worker};
 use adjutant_gateway::{CanvasDoor, NodesDoor};
 use adjutant_ports::files::{FileError, FileScope, Files, FilesFor};
 use adjutant_ports::store::StoreError;
@@ -168,7 +168,7 @@ impl Parts {
     }
 
     /// Takes over what a predecessor held. Whoever holds the lock of the directory knows that it is dead (R36); who shares a
-    /// database knows nothing of the kind, and waits for leases.
+    /// database looks at the processes of this machine instead ([`crate::takeover`]), and waits for leases of others.
     pub(crate) async fn release_dead_claims(&self) -> Result<u64, StoreError> {
         if self.is_shared {
             return Ok(0);
@@ -181,8 +181,12 @@ impl Parts {
         let id = WorkerId::mint(self.doors.clock.now(), self.doors.entropy.next_u128());
         Worker::new(
             id,
-            crate::home::host_name(),
-            std::process::id(),
+            Home {
+                host: crate::home::host_name(),
+                pid: std::process::id(),
+                process: crate::platform::process_mark(None),
+                version: crate::VERSION.to_owned(),
+            },
             deps,
             self.config.worker.clone(),
         )

@@ -310,13 +310,17 @@ pub struct GatewayOptions {
     pub bind: Option<String>,
     /// Workers in the same process.
     pub workers: Option<u16>,
+    /// Where the PostgreSQL database is.
+    pub database_url: Option<String>,
 }
 
 /// How a worker is run. Absent means as configured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerOptions {
     /// Runs at the same time.
     pub parallel: Option<u16>,
+    /// Where the PostgreSQL database is.
+    pub database_url: Option<String>,
 }
 
 /// Whether and where a gateway runs.

@@ -1,7 +1,7 @@
 //! What the engine itself costs: a turn against a model that answers at once, over a store in memory, at 1, 8 and 64 runs.
 
 use adjutant_domain::id::{ClientKey, MessageId, OwnerId, RunId, SessionKey, WorkerId};
-use adjutant_engine::{Config, Worker};
+use adjutant_engine::{Config, Home, Worker};
 use adjutant_ports::store::{RunStore as _, SessionStore as _};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -37,7 +37,17 @@ fn queued(runs: u32) -> Worker {
         runs_at_once: 64,
         ..Config::default()
     };
-    Worker::new(WorkerId::from_u128(1), "bench".to_owned(), 0, deps, config)
+    Worker::new(
+        WorkerId::from_u128(1),
+        Home {
+            host: "bench".to_owned(),
+            pid: 1,
+            process: None,
+            version: String::new(),
+        },
+        deps,
+        config,
+    )
 }
 
 fn turns(criterion: &mut Criterion) {

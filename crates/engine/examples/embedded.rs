@@ -3,7 +3,7 @@
 //! `cargo run -p adjutant-engine --example embedded`
 
 use adjutant_domain::id::{AgentId, OwnerId, SessionKey, WorkerId};
-use adjutant_engine::{Config, Worker};
+use adjutant_engine::{Config, Home, Worker};
 use adjutant_ports::store::{Hidden, RunStore as _, SessionStore as _, ThreadStore as _};
 
 #[path = "embedded/doors.rs"]
@@ -22,8 +22,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .await?;
         let worker = Worker::new(
             WorkerId::from_u128(1),
-            "here".to_owned(),
-            0,
+            Home {
+                host: "here".to_owned(),
+                pid: 0,
+                process: None,
+                version: String::new(),
+            },
             deps,
             Config::default(),
         );

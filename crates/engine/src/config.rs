@@ -38,6 +38,9 @@ pub struct Config {
     pub lease: Span,
     /// How often a worker says that it lives, as a part of the lease.
     pub heartbeat: Span,
+    /// How long a worker that is told to stop waits for the step under way; what is not done by then goes on elsewhere from
+    /// its log.
+    pub drain: Span,
     /// How often a worker looks for work when no hint arrives.
     pub poll: Span,
     /// First wait before a failed model call is tried again; doubles each time, with jitter.
@@ -75,6 +78,7 @@ impl Default for Config {
             runs_at_once: 8,
             lease: Span::from_secs(30),
             heartbeat: Span::from_secs(10),
+            drain: Span::from_secs(10),
             poll: Span::from_secs(5),
             backoff_first: Span::from_millis(500),
             backoff_max: Span::from_secs(30),

@@ -10,7 +10,7 @@ use futures::future::{Either, select};
 
 use adjutant_domain::agent::Agent;
 use adjutant_domain::approval::Approval;
-use adjutant_domain::id::{ApprovalId, CallId, MessageId};
+use adjutant_domain::id::{ApprovalId, CallId, MessageId, WorkerId};
 use adjutant_domain::label::{Label, Origin, Trust};
 use adjutant_domain::message::{Message, Part, Role};
 use adjutant_domain::run::{
@@ -81,12 +81,16 @@ pub(crate) struct Cx {
     /// Prompt beginnings, shared between claims.
     pub(crate) prefixes: Arc<Prefixes>,
     pub(crate) fence: Fence,
+    /// Who we are.
+    worker: WorkerId,
     /// When this claim began, on both clocks.
     claimed: (Timestamp, Duration),
     /// Entries that are decided but not yet written. They are always written before the next effect.
     pub(crate) pending: Vec<Entry>,
     /// Words that came while the model was writing.
     late: Vec<Signal>,
+    /// The worker that is to have the next step.
+    moves_to: Option<WorkerId>,
 }
 
 impl Cx {
@@ -180,6 +184,7 @@ impl Cx {
                 self.late.push(late);
             }
             Signal::Steer { message, text } => self.steer(state, message, text),
+            Signal::Move { to, .. } => self.moves_to = Some(to).filter(|to| *to != self.worker),
         }
     }
 
@@ -370,6 +375,7 @@ pub(crate) async fn drive(
     config: Arc<Config>,
     prefixes: Arc<Prefixes>,
     bell: Arc<Bell>,
+    worker: WorkerId,
     claim: Claim,
 ) -> Result<(), Halt> {
     let Claim {
@@ -400,6 +406,7 @@ pub(crate) async fn drive(
     let mut cx = Cx {
         config,
         fence,
+        worker,
         claimed: (deps.clock.now(), deps.clock.monotonic()),
         bell,
         workspace,
@@ -417,6 +424,7 @@ pub(crate) async fn drive(
         prefixes,
         pending: Vec::new(),
         late: Vec::new(),
+        moves_to: None,
         agent,
         run,
         deps,
@@ -445,7 +453,11 @@ pub(crate) async fn drive(
 async fn steps(cx: &mut Cx, state: &mut RunState) -> Result<(), Halt> {
     loop {
         cx.hear_late(state);
-        match next(state, cx.moment()) {
+        let step = next(state, cx.moment());
+        if let Some(until) = cx.handover(&step) {
+            return cx.park(state, until).await;
+        }
+        match step {
             Next::Settle(calls) => call::settle_all(cx, state, &calls).await?,
             Next::Admit(calls) => call::admit(cx, state, &calls).await?,
             Next::Run(calls) => call::run(cx, state, &calls).await?,
@@ -475,7 +487,27 @@ async fn steps(cx: &mut Cx, state: &mut RunState) -> Result<(), Halt> {
     }
 }
 
+/// How long a run is kept for the worker that it was given to.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
 impl Cx {
+    /// Whether `step` is for another worker to take. What ends or rests here takes nobody else.
+    fn handover(&self, step: &Next) -> Option<Wake> {
+        if matches!(step, Next::Wait(_) | Next::Finish(_) | Next::Rest) {
+            return None;
+        }
+        match self.moves_to {
+            Some(to) => Some(Wake::Handover {
+                to: Some(to),
+                until: self.now().plus(KEPT_FOR),
+            }),
+            None => self.bell.is_leaving().then(|| Wake::Handover {
+                to: None,
+                until: self.now(),
+            }),
+        }
+    }
+
     /// Parks from inside a step.
     pub(crate) async fn rest_until(
         &mut self,

@@ -19,4 +19,4 @@ pub use config::{Config, TokenRate, Unpriced};
 pub use context::{STANDING_PROMPT, standing_bytes};
 pub use deps::{Deps, Places, ToolEntry, Toolbox, ToolboxError};
 pub use next::{Next, Settlement, next, settle};
-pub use worker::{Stop, Worker};
+pub use worker::{Home, Stop, Worker};

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, Fuse, FusedFuture as _, FutureExt as _, Shared};
+use futures::future::{BoxFuture, Either, Fuse, FusedFuture as _, FutureExt as _, Shared, select};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::{pin_mut, select_biased};
 
 use adjutant_domain::id::{RunId, WorkerId};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::bus::{Notice, Topics};
-use adjutant_ports::store::{Claim, Offer, WorkerInfo};
+use adjutant_ports::store::{Claim, Duty, Offer, ProcessMark, WorkerInfo};
 
 use crate::bell::Bell;
 use crate::config::Config;
@@ -29,11 +30,26 @@ const STORE_REST: Duration = Duration::from_millis(500);
 /// The least time between two looks for work that only time can bring.
 const REST_MIN: Duration = Duration::from_millis(5);
 
+/// Longest wait for the store to hear that a worker ends. If it does not, leases tell.
+const FAREWELL_MAX: Duration = Duration::from_secs(2);
+
+/// Where a worker lives, for `workers.list` and for those who take over what it leaves.
+#[derive(Debug, Clone)]
+pub struct Home {
+    /// Host name.
+    pub host: String,
+    /// Process id.
+    pub pid: u32,
+    /// The process for others on the machine, where that can be told.
+    pub process: Option<ProcessMark>,
+    /// Of the program.
+    pub version: String,
+}
+
 /// A worker.
 pub struct Worker {
     id: WorkerId,
-    host: String,
-    pid: u32,
+    home: Home,
     deps: Deps,
     config: Arc<Config>,
     prefixes: Arc<Prefixes>,
@@ -41,14 +57,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with a name of its own. `host` and `pid` are what `workers.list` shows.
+    /// A worker with a name of its own.
     #[must_use]
-    pub fn new(id: WorkerId, host: String, pid: u32, deps: Deps, config: Config) -> Self {
+    pub fn new(id: WorkerId, home: Home, deps: Deps, config: Config) -> Self {
         let started_at = deps.clock.now();
         Self {
             id,
-            host,
-            pid,
+            home,
             deps,
             config: Arc::new(config),
             prefixes: Arc::default(),
@@ -56,8 +71,17 @@ impl Worker {
         }
     }
 
-    /// Claims and drives runs until `stop`; then drops what it drives. The next owner of the claims goes on from the logs:
-    /// a stop at any moment has the same end result (R35).
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// Claims and drives runs until `stop`, or until somebody asks the worker to drain; then lets go.
+    ///
+    /// Letting go means: no more claims, and every run goes to others before its next step. After a `stop` there is only so
+    /// much time for the step under way (`worker.drain`); what is not done by then is dropped, and the next owner of the
+    /// claim goes on from the log: a stop at any moment has the same end result (R35).
     ///
     /// Asking the store for work goes on beside the runs that are driven: none of them waits for a claim.
     pub async fn run(self, stop: Stop) {
@@ -65,18 +89,34 @@ impl Worker {
         let mut driven = Driven::new();
         let mut bells = Bells::new();
         let mut stop = stop.fuse();
-        let mut seen = self.say_alive(&bells).await;
         let mut early = Early::default();
+        let mut duty = Duty::Working;
+        let mut seen = self.say_alive(&bells, &mut duty).await;
         let mut wanted = true;
         let claiming = Fuse::terminated();
         let timer = Fuse::terminated();
-        pin_mut!(claiming, timer);
+        let patience = Fuse::terminated();
+        pin_mut!(claiming, timer, patience);
         loop {
             let heartbeat = self.config.heartbeat.duration();
             if heartbeat <= self.deps.clock.monotonic().saturating_sub(seen) {
-                seen = self.say_alive(&bells).await;
+                seen = self.say_alive(&bells, &mut duty).await;
             }
-            if wanted && claiming.is_terminated() && self.has_room(bells.len()) {
+            if duty == Duty::Draining {
+                // Withdraws the offer: what was claimed for it at this moment is released at the end.
+                claiming.set(Fuse::terminated());
+                if bells.is_empty() {
+                    break;
+                }
+                for bell in bells.values() {
+                    bell.ask_to_leave();
+                }
+            }
+            if wanted
+                && duty == Duty::Working
+                && claiming.is_terminated()
+                && self.has_room(bells.len())
+            {
                 wanted = false;
                 claiming.set(
                     self.ask_for_work(bells.len(), self.config.poll.duration())
@@ -87,7 +127,14 @@ impl Worker {
                 timer.set(self.deps.clock.sleep(self.config.poll.duration()).fuse());
             }
             select_biased! {
-                () = stop => return,
+                () = stop => {
+                    duty = Duty::Draining;
+                    patience.set(self.deps.clock.sleep(self.config.drain.duration()).fuse());
+                }
+                () = patience => {
+                    tracing::warn!(runs = bells.len(), "dropped what was under way; its runs go on elsewhere");
+                    break;
+                }
                 (run, bell, result) = driven.select_next_some() => {
                     forget(&mut bells, run, &bell);
                     report(run, &result);
@@ -123,11 +170,16 @@ impl Worker {
                         wanted = true;
                     }
                     Notice::Work => wanted = true,
-                    Notice::Events(_) | Notice::Pulse(_) => {}
+                    Notice::Order(worker) if worker == self.id => {
+                        seen = self.say_alive(&bells, &mut duty).await;
+                    }
+                    Notice::Order(_) | Notice::Events(_) | Notice::Pulse(_) => {}
                 },
                 () = timer => wanted = true,
             }
         }
+        drop(driven);
+        self.say_goodbye().await;
     }
 
     /// Drives whatever can be driven now, then returns: for one-shot use and for tests.
@@ -200,6 +252,7 @@ impl Worker {
             Arc::clone(&self.config),
             Arc::clone(&self.prefixes),
             Arc::clone(&bell),
+            self.id,
             claim,
         );
         // A panic in one run harms nothing else (R34): the lease lapses and the log tells the next worker.
@@ -215,20 +268,44 @@ impl Worker {
         bell
     }
 
-    async fn say_alive(&self, bells: &Bells) -> Duration {
+    /// Says that the worker lives, and hears what it is asked to do. Returns when that was.
+    async fn say_alive(&self, bells: &Bells, duty: &mut Duty) -> Duration {
         let info = WorkerInfo {
             id: self.id,
-            host: self.host.clone(),
-            pid: self.pid,
+            host: self.home.host.clone(),
+            pid: self.home.pid,
+            process: self.home.process.clone(),
+            version: self.home.version.clone(),
             slots: self.config.runs_at_once,
             runs: bells.keys().copied().collect(),
+            duty: *duty,
             started_at: self.started_at,
-            seen_at: self.deps.clock.now(),
         };
-        if let Err(error) = self.deps.store.worker_seen(&info).await {
-            tracing::debug!(%error, "could not say that the worker lives");
+        match self.deps.store.worker_seen(&info).await {
+            Ok(Duty::Working) => {}
+            Ok(Duty::Draining) => {
+                if *duty == Duty::Working {
+                    tracing::info!(worker = %self.id, runs = bells.len(), "asked to drain");
+                }
+                *duty = Duty::Draining;
+            }
+            Err(error) => tracing::debug!(%error, "could not say that the worker lives"),
         }
         self.deps.clock.monotonic()
+    }
+
+    /// Leaves the register, and gives up whatever the worker still has.
+    async fn say_goodbye(&self) {
+        let gone = pin!(self.deps.store.worker_gone(self.id));
+        let limit = self.deps.clock.sleep(FAREWELL_MAX);
+        match select(gone, limit).await {
+            Either::Left((Ok(0), _)) => {}
+            Either::Left((Ok(runs), _)) => tracing::info!(runs, "gave up what was not done"),
+            Either::Left((Err(error), _)) => {
+                tracing::debug!(%error, "could not say that the worker ends");
+            }
+            Either::Right(_) => tracing::debug!("the store did not hear that the worker ends"),
+        }
     }
 }
 

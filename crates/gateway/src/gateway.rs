@@ -211,7 +211,7 @@ async fn feed(core: Arc<Core>, mut watch: futures::stream::BoxStream<'static, No
                 tell(&core, &events).await
             }
             Ok(Some(Notice::Events(_) | Notice::Lagged)) | Err(_) => catch_up(&core).await,
-            Ok(Some(Notice::Work | Notice::Signal(_))) => {}
+            Ok(Some(Notice::Work | Notice::Signal(_) | Notice::Order(_))) => {}
             Ok(None) => {
                 // The bus is gone: the slow look is what is left.
                 tokio::time::sleep(SLOW_POLL).await;

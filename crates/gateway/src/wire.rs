@@ -109,7 +109,7 @@ pub(crate) fn phase(status: &RunStatus) -> RunPhase {
     match status {
         RunStatus::Queued
         | RunStatus::Parked {
-            until: Wake::Retry { .. },
+            until: Wake::Retry { .. } | Wake::Handover { .. },
         } => RunPhase::Queued,
         RunStatus::Running => RunPhase::Running,
         RunStatus::Parked {

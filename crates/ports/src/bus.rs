@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::stream::BoxStream;
 
 use adjutant_domain::event::Event;
-use adjutant_domain::id::{RunId, SessionKey};
+use adjutant_domain::id::{RunId, SessionKey, WorkerId};
 
 /// A best-effort live signal. May be lost.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +47,8 @@ pub enum Notice {
     Work,
     /// A signal for this run was stored (cancel, answer, steer).
     Signal(RunId),
+    /// This worker was asked for something: its row says what.
+    Order(WorkerId),
     /// A live signal.
     Pulse(Arc<Pulse>),
     /// The watcher was too slow and missed something: read the feed.
@@ -56,7 +58,7 @@ pub enum Notice {
 /// What a watcher wants to hear. Two separate channels, so that workers do not wake for every word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topics {
-    /// [`Notice::Work`] and [`Notice::Signal`]: for workers.
+    /// [`Notice::Work`], [`Notice::Signal`] and [`Notice::Order`]: for workers.
     Work,
     /// [`Notice::Events`] and [`Notice::Pulse`]: for gateways.
     Surfaces,
@@ -70,6 +72,8 @@ pub trait Bus: Send + Sync {
     fn work(&self);
     /// Says that a signal for this run was stored.
     fn signal(&self, run: RunId);
+    /// Says that this worker was asked for something.
+    fn order(&self, worker: WorkerId);
     /// Sends a live signal.
     fn pulse(&self, pulse: Pulse);
     /// Everything of these topics from now on, bounded; a slow watcher gets [`Notice::Lagged`] instead of what it missed.

@@ -5,6 +5,7 @@
 
 mod devices;
 mod nodes;
+mod workers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use adjutant_domain::tool::ToolSpec;
 
 pub use devices::{Approver, Asked, DeviceStore, SETUP_CODES_MAX, Seen, TokenChange};
 pub use nodes::{NewInvoke, NodeStore, Posted};
+pub use workers::{Duty, ProcessMark, WorkerInfo, WorkerSeen, WorkerStore};
 
 /// What went wrong with the store, by what the caller can do.
 #[derive(Debug, thiserror::Error)]
@@ -619,27 +621,7 @@ pub struct AuditRecord {
     pub hash: String,
 }
 
-/// What a worker's row says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkerInfo {
-    /// Which.
-    pub id: WorkerId,
-    /// Host name.
-    pub host: String,
-    /// Process id.
-    pub pid: u32,
-    /// Runs at once.
-    pub slots: u32,
-    /// Runs it has now.
-    pub runs: Vec<RunId>,
-    /// Start.
-    pub started_at: Timestamp,
-    /// Last sign of life.
-    pub seen_at: Timestamp,
-}
-
-/// The audit chain, idempotency of ordinary methods, workers, the check of everything.
+/// The audit chain, idempotency of ordinary methods, the check of everything.
 #[async_trait]
 pub trait AuditStore: Send + Sync {
     /// Adds a record. Durable, and before the effect.
@@ -673,10 +655,6 @@ pub trait AuditStore: Send + Sync {
         digest: &str,
         answer: &Value,
     ) -> Stored<()>;
-    /// Says that a worker lives.
-    async fn worker_seen(&self, worker: &WorkerInfo) -> Stored<()>;
-    /// The workers and what they have.
-    async fn workers(&self) -> Stored<Vec<WorkerInfo>>;
     /// Checks everything (R42): journals legal, positions gapless, projections equal to logs, no orphan reservations,
     /// counters equal to the ledger, audit chain whole, the file sound.
     async fn verify(&self) -> Stored<VerifyReport>;
@@ -703,6 +681,7 @@ pub trait Store:
     + MemoryStore
     + EventStore
     + AuditStore
+    + WorkerStore
     + DeviceStore
     + NodeStore
 {
@@ -718,6 +697,7 @@ impl<T> Store for T where
         + MemoryStore
         + EventStore
         + AuditStore
+        + WorkerStore
         + DeviceStore
         + NodeStore
 {

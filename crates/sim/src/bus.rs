@@ -9,7 +9,7 @@ use futures::Stream;
 use futures::stream::BoxStream;
 
 use adjutant_domain::event::Event;
-use adjutant_domain::id::RunId;
+use adjutant_domain::id::{RunId, WorkerId};
 use adjutant_ports::bus::{Bus, Notice, Pulse, Topics};
 
 use crate::entropy::SimEntropy;
@@ -84,6 +84,10 @@ impl Bus for SimBus {
 
     fn signal(&self, run: RunId) {
         self.send(Topics::Work, &Notice::Signal(run));
+    }
+
+    fn order(&self, worker: WorkerId) {
+        self.send(Topics::Work, &Notice::Order(worker));
     }
 
     fn pulse(&self, pulse: Pulse) {

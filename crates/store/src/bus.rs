@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
 use adjutant_domain::event::Event;
-use adjutant_domain::id::RunId;
+use adjutant_domain::id::{RunId, WorkerId};
 use adjutant_ports::bus::{Bus, Notice, Pulse, Topics};
 
 /// Notices a slow watcher may be behind before it misses some.
@@ -62,6 +62,10 @@ impl Bus for LocalBus {
 
     fn signal(&self, run: RunId) {
         send(&self.work, Notice::Signal(run));
+    }
+
+    fn order(&self, worker: WorkerId) {
+        send(&self.work, Notice::Order(worker));
     }
 
     fn pulse(&self, pulse: Pulse) {

@@ -36,6 +36,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0005_rows_in_order",
         sql: include_str!("../migrations/0005_rows_in_order.sqlite.sql"),
     },
+    Migration {
+        name: "0006_workers",
+        sql: include_str!("../migrations/0006_workers.sqlite.sql"),
+    },
 ];
 
 const TABLE: &str = "

@@ -1,9 +1,14 @@
 //! What a claim holder may write, in any database.
 
+use std::time::Duration;
+
 use adjutant_domain::approval::Grant;
 use adjutant_domain::id::OwnerId;
 use adjutant_domain::run::{Entry, Fence, Run};
 use adjutant_ports::store::{Append, Cap, StoreError, Stored};
+
+/// Workers that have not been seen for this long are forgotten.
+pub(crate) const GONE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An append that owns what it writes.
 pub(crate) struct Work {

@@ -25,7 +25,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use adjutant_domain::event::{Event, EventKind};
-use adjutant_domain::id::{OwnerId, RunId, SessionKey};
+use adjutant_domain::id::{OwnerId, RunId, SessionKey, WorkerId};
 use adjutant_domain::run::Run;
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::bus::Bus;
@@ -77,6 +77,7 @@ pub(crate) struct Tx<'a> {
 struct Said {
     events: Vec<Event>,
     signalled: Vec<RunId>,
+    orders: Vec<WorkerId>,
     leases: Vec<LeaseChange>,
     work: bool,
     scrub: bool,
@@ -148,6 +149,11 @@ impl Tx<'_> {
     /// Says that a signal for this run was stored.
     pub(crate) fn signalled(&mut self, run: RunId) {
         self.said.signalled.push(run);
+    }
+
+    /// Says that this worker was asked for something.
+    pub(crate) fn order(&mut self, worker: WorkerId) {
+        self.said.orders.push(worker);
     }
 
     /// Says who has a run from the commit on.
@@ -364,6 +370,9 @@ impl Thread {
         for run in said.signalled {
             self.bus.signal(run);
         }
+        for worker in said.orders {
+            self.bus.order(worker);
+        }
         if said.work {
             self.bus.work();
         }
@@ -466,6 +475,7 @@ impl Thread {
             Ran::Kept => {
                 said.events.extend(own.events);
                 said.signalled.extend(own.signalled);
+                said.orders.extend(own.orders);
                 said.leases.extend(own.leases);
                 said.work |= own.work;
                 said.scrub |= own.scrub;

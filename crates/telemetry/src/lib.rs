@@ -12,5 +12,5 @@ mod redact;
 pub use config::{Config, Finding, Format, Level};
 pub use graph::Graph;
 pub use log::{Guard, LogError, Target, init};
-pub use metrics::{Metrics, RequestOutcome};
+pub use metrics::{Load, Metrics, RequestOutcome};
 pub use redact::{hide, redact};

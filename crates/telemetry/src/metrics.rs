@@ -87,9 +87,19 @@ const FAMILIES: &[(&str, &str, &str)] = &[
         "Runs that a worker drives.",
     ),
     (
+        "adjutant_runs_parked",
+        "gauge",
+        "Runs that rest, in the whole store.",
+    ),
+    (
         "adjutant_runs_parked_total",
         "counter",
         "Times a run began to wait, by reason.",
+    ),
+    (
+        "adjutant_runs_queued",
+        "gauge",
+        "Runs that wait for a worker, in the whole store.",
     ),
     (
         "adjutant_runs_resumed_total",
@@ -97,9 +107,19 @@ const FAMILIES: &[(&str, &str, &str)] = &[
         "Times a run was taken over after a crash.",
     ),
     (
+        "adjutant_runs_running",
+        "gauge",
+        "Runs that a worker has, in the whole store.",
+    ),
+    (
         "adjutant_runs_total",
         "counter",
         "Finished runs, by outcome.",
+    ),
+    (
+        "adjutant_store_up",
+        "gauge",
+        "Whether the store answered when it was asked for these figures.",
     ),
     (
         "adjutant_tool_calls_total",
@@ -111,7 +131,32 @@ const FAMILIES: &[(&str, &str, &str)] = &[
         "histogram",
         "Time of a tool call, by tool.",
     ),
+    (
+        "adjutant_worker_slots",
+        "gauge",
+        "Runs that the workers that take some can have at once.",
+    ),
+    (
+        "adjutant_workers_alive",
+        "gauge",
+        "Workers that are heard of.",
+    ),
 ];
+
+/// The whole store, seen at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Runs that wait for a worker.
+    pub queued: u64,
+    /// Runs that a worker has.
+    pub running: u64,
+    /// Runs that rest.
+    pub parked: u64,
+    /// Workers that are heard of.
+    pub workers: u64,
+    /// Runs that those of them that take some can have at once.
+    pub slots: u64,
+}
 
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +242,23 @@ impl Metrics {
             counter!(family, "method" => method.clone(), "outcome" => outcome).increment(1);
             histogram!("adjutant_rpc_duration_seconds", "method" => method)
                 .record(took.as_secs_f64());
+        });
+    }
+
+    /// Takes the state of the store into account; `None`: it did not answer, and the figures stay what they were.
+    pub fn observe_load(&self, load: Option<Load>) {
+        let _guard = self.guard();
+        let set = |name: &'static str, n: u64| {
+            gauge!(name).set(f64::from(u32::try_from(n).unwrap_or(u32::MAX)));
+        };
+        with_local_recorder(&self.recorder, || {
+            set("adjutant_store_up", u64::from(load.is_some()));
+            let Some(load) = load else { return };
+            set("adjutant_runs_queued", load.queued);
+            set("adjutant_runs_running", load.running);
+            set("adjutant_runs_parked", load.parked);
+            set("adjutant_workers_alive", load.workers);
+            set("adjutant_worker_slots", load.slots);
         });
     }
 

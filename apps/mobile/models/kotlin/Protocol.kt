@@ -3569,6 +3569,17 @@ data class RunLog(
     val next: Long? = null,
 )
 
+/** Result of `runs.move`. */
+@Serializable
+data class RunMoved(
+    /** The run as it stands now; `worker` still tells who has it. */
+    val run: RunRow,
+    /** The worker that is to have the next step. */
+    val to: WorkerId,
+    /** Whether it has the run already. */
+    val there: Boolean,
+)
+
 /** Where a run stands. */
 @Serializable
 enum class RunPhase {
@@ -3651,6 +3662,15 @@ data class RunsLogParams(
     val runId: String,
     /** From this position on; 1 by default. */
     val from: Long? = null,
+)
+
+/** Parameters of `runs.move`. */
+@Serializable
+data class RunsMoveParams(
+    /** Name or identifier. */
+    val runId: String,
+    /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
+    val to: String,
 )
 
 /** Result of `runs.list`. */
@@ -5527,16 +5547,41 @@ data class WorkerRow(
     val host: String,
     /** Process id. */
     val pid: Long,
+    /** Of the program. */
+    val version: String,
+    /** Whether it takes runs. */
+    val state: WorkerState,
     /** Runs at once. */
     val slots: Long,
     /** Runs it has now. */
     val runs: List<RunId>,
     /** Start. */
     val startedAt: Timestamp,
-    /** Last sign of life. */
+    /** Last sign of life, by the clock of the store. */
     val seenAt: Timestamp,
     /** Whether that was less than half a minute ago. */
     val alive: Boolean,
+)
+
+/** Whether a worker takes runs. */
+@Serializable
+enum class WorkerState {
+    /** It takes runs. */
+    @SerialName("working")
+    WORKING,
+    /** It takes no more, hands over what it has, and ends. */
+    @SerialName("draining")
+    DRAINING,
+    /** It was not heard of for longer than a lease. */
+    @SerialName("silent")
+    SILENT,
+}
+
+/** Parameters of `workers.drain`. */
+@Serializable
+data class WorkersDrainParams(
+    /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
+    val worker: String,
 )
 
 /** Result of `workers.list`. */
@@ -5760,6 +5805,8 @@ object Methods {
     val runsList = Method("runs.list", RunsListParams.serializer(), RunsPage.serializer())
     /** Return a run's log, entry by entry. */
     val runsLog = Method("runs.log", RunsLogParams.serializer(), RunLog.serializer())
+    /** Let another worker take a run's next step. What is under way ends where it began; a run that waits goes there when it goes on. Clients that follow the run notice nothing. */
+    val runsMove = Method("runs.move", RunsMoveParams.serializer(), RunMoved.serializer())
     /** Explain a run: each step, what policy said about each call, what each model call cost. */
     val traceWhy = Method("trace.why", TraceWhyParams.serializer(), TraceExplained.serializer())
     /** Send this connection `sessions.changed` and `session.message` events from now on. With parameters of a list, the list comes with the answer. */
@@ -5830,6 +5877,8 @@ object Methods {
     val usageCost = Method("usage.cost", UsageCostParams.serializer(), UsageCosts.serializer())
     /** List the workers and what they have. */
     val workersList = Method("workers.list", NoParams.serializer(), WorkersPage.serializer())
+    /** Ask a worker to take no more runs, to hand over what it has before the next step, and to end. */
+    val workersDrain = Method("workers.drain", WorkersDrainParams.serializer(), WorkerRow.serializer())
 
     val all: List<Method<*, *>> = listOf(
         agent,
@@ -5935,6 +5984,7 @@ object Methods {
         usersPrefsGet,
         runsList,
         runsLog,
+        runsMove,
         traceWhy,
         sessionsSubscribe,
         sessionsUnsubscribe,
@@ -5970,6 +6020,7 @@ object Methods {
         usageStatus,
         usageCost,
         workersList,
+        workersDrain,
     )
 }
 

@@ -5071,6 +5071,22 @@ public struct RunLog: Codable, Hashable, Sendable {
     }
 }
 
+/** Result of `runs.move`. */
+public struct RunMoved: Codable, Hashable, Sendable {
+    /** The run as it stands now; `worker` still tells who has it. */
+    public var run: RunRow
+    /** The worker that is to have the next step. */
+    public var to: WorkerId
+    /** Whether it has the run already. */
+    public var there: Bool
+
+    public init(run: RunRow, to: WorkerId, there: Bool) {
+        self.run = run
+        self.to = to
+        self.there = there
+    }
+}
+
 /** Where a run stands. */
 public enum RunPhase: String, Codable, Hashable, Sendable, CaseIterable {
     /** Waits for a worker, or for a retry that is due later. */
@@ -5171,6 +5187,19 @@ public struct RunsLogParams: Codable, Hashable, Sendable {
     public init(runId: String, from: Int64? = nil) {
         self.runId = runId
         self.from = from
+    }
+}
+
+/** Parameters of `runs.move`. */
+public struct RunsMoveParams: Codable, Hashable, Sendable {
+    /** Name or identifier. */
+    public var runId: String
+    /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
+    public var to: String
+
+    public init(runId: String, to: String) {
+        self.runId = runId
+        self.to = to
     }
 }
 
@@ -7929,26 +7958,52 @@ public struct WorkerRow: Codable, Hashable, Sendable {
     public var host: String
     /** Process id. */
     public var pid: Int64
+    /** Of the program. */
+    public var version: String
+    /** Whether it takes runs. */
+    public var state: WorkerState
     /** Runs at once. */
     public var slots: Int64
     /** Runs it has now. */
     public var runs: [RunId]
     /** Start. */
     public var startedAt: Timestamp
-    /** Last sign of life. */
+    /** Last sign of life, by the clock of the store. */
     public var seenAt: Timestamp
     /** Whether that was less than half a minute ago. */
     public var alive: Bool
 
-    public init(id: WorkerId, host: String, pid: Int64, slots: Int64, runs: [RunId], startedAt: Timestamp, seenAt: Timestamp, alive: Bool) {
+    public init(id: WorkerId, host: String, pid: Int64, version: String, state: WorkerState, slots: Int64, runs: [RunId], startedAt: Timestamp, seenAt: Timestamp, alive: Bool) {
         self.id = id
         self.host = host
         self.pid = pid
+        self.version = version
+        self.state = state
         self.slots = slots
         self.runs = runs
         self.startedAt = startedAt
         self.seenAt = seenAt
         self.alive = alive
+    }
+}
+
+/** Whether a worker takes runs. */
+public enum WorkerState: String, Codable, Hashable, Sendable, CaseIterable {
+    /** It takes runs. */
+    case working = "working"
+    /** It takes no more, hands over what it has, and ends. */
+    case draining = "draining"
+    /** It was not heard of for longer than a lease. */
+    case silent = "silent"
+}
+
+/** Parameters of `workers.drain`. */
+public struct WorkersDrainParams: Codable, Hashable, Sendable {
+    /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
+    public var worker: String
+
+    public init(worker: String) {
+        self.worker = worker
     }
 }
 
@@ -8179,6 +8234,8 @@ public enum Methods {
     public static let runsList = Method<RunsListParams, RunsPage>(name: "runs.list")
     /** Return a run's log, entry by entry. */
     public static let runsLog = Method<RunsLogParams, RunLog>(name: "runs.log")
+    /** Let another worker take a run's next step. What is under way ends where it began; a run that waits goes there when it goes on. Clients that follow the run notice nothing. */
+    public static let runsMove = Method<RunsMoveParams, RunMoved>(name: "runs.move")
     /** Explain a run: each step, what policy said about each call, what each model call cost. */
     public static let traceWhy = Method<TraceWhyParams, TraceExplained>(name: "trace.why")
     /** Send this connection `sessions.changed` and `session.message` events from now on. With parameters of a list, the list comes with the answer. */
@@ -8249,6 +8306,8 @@ public enum Methods {
     public static let usageCost = Method<UsageCostParams, UsageCosts>(name: "usage.cost")
     /** List the workers and what they have. */
     public static let workersList = Method<NoParams, WorkersPage>(name: "workers.list")
+    /** Ask a worker to take no more runs, to hand over what it has before the next step, and to end. */
+    public static let workersDrain = Method<WorkersDrainParams, WorkerRow>(name: "workers.drain")
 
     public static let all: [any AnyMethod] = [
         agent,
@@ -8354,6 +8413,7 @@ public enum Methods {
         usersPrefsGet,
         runsList,
         runsLog,
+        runsMove,
         traceWhy,
         sessionsSubscribe,
         sessionsUnsubscribe,
@@ -8389,6 +8449,7 @@ public enum Methods {
         usageStatus,
         usageCost,
         workersList,
+        workersDrain,
     ]
 }
 

@@ -13,6 +13,7 @@ use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
 use adjutant_cli::{Failure, Reachable};
 use adjutant_client::{Credential, Endpoint};
+use adjutant_ports::store::ProcessMark;
 
 use super::Ending;
 
@@ -81,6 +82,36 @@ pub(crate) fn in_a_group(command: &mut tokio::process::Command) {
 /// Whether there is a process with this number, ours or not.
 pub(crate) fn is_alive(pid: u32) -> bool {
     number(pid).is_some_and(|pid| !matches!(test_kill_process(pid), Err(Errno::SRCH)))
+}
+
+/// How the processes of this machine know one of them, ours by default; none where that cannot be told.
+#[cfg(target_os = "linux")]
+pub(crate) fn process_mark(pid: Option<u32>) -> Option<ProcessMark> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let pid = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(ProcessMark {
+        space: format!("{}/{}", boot.trim(), namespace.display()),
+        born: born(&stat)?,
+    })
+}
+
+/// When a process began, from its `stat` (proc_pid_stat(5), field 22); none when it is only waited for.
+#[cfg(target_os = "linux")]
+fn born(stat: &str) -> Option<u64> {
+    // The name may hold spaces and brackets of its own.
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_ascii_whitespace();
+    let is_dead = matches!(fields.next()?, "Z" | "X");
+    let born = fields.nth(18)?.parse().ok()?;
+    (!is_dead).then_some(born)
+}
+
+/// How the processes of this machine know one of them: it cannot be told here yet.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn process_mark(_pid: Option<u32>) -> Option<ProcessMark> {
+    None
 }
 
 /// Tells a process to end.

@@ -49,7 +49,8 @@ pub(crate) enum GatewayCommand {
     /// Run in the foreground, log to stdout.
     #[command(after_help = "EXAMPLES:
   adjutant gateway run
-  adjutant gateway run --port 18790 --workers 4")]
+  adjutant gateway run --port 18790 --workers 4
+  adjutant gateway run --workers 0 --database-url env:DATABASE_URL")]
     Run(GatewayRunArgs),
     /// Start in the background and wait until it is ready.
     #[command(after_help = "EXAMPLES:
@@ -100,6 +101,17 @@ pub(crate) struct GatewayRunArgs {
     /// Workers in this process; 0 leaves the work to `worker run`.
     #[arg(long, value_name = "N")]
     pub(crate) workers: Option<u16>,
+    #[command(flatten)]
+    pub(crate) database: DatabaseArgs,
+}
+
+/// The database that several processes share.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct DatabaseArgs {
+    /// A PostgreSQL database instead of the SQLite file: `env:NAME` or `file:/path`, where its URL is, or a URL without a
+    /// password.
+    #[arg(long, value_name = "URL")]
+    pub(crate) database_url: Option<String>,
 }
 
 /// Show the gateway's log.
@@ -119,17 +131,42 @@ pub(crate) struct LogsArgs {
 /// Workers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorkerCommand {
-    /// Run a worker in the foreground, against the store of this state directory.
+    /// Run a worker in the foreground, against the store of this state directory or a database that several share.
+    ///
+    /// SIGTERM or Ctrl-C: it takes no more runs, hands over what it has before the next step, and ends; whatever is under way
+    /// after `worker.drain` (10 s) is dropped and goes on elsewhere from its log.
     #[command(after_help = "EXAMPLES:
   adjutant worker run
-  adjutant worker run --parallel 4")]
+  adjutant worker run --parallel 4
+  DATABASE_URL=postgresql://… adjutant worker run --database-url env:DATABASE_URL")]
     Run {
         /// Runs at the same time.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
         parallel: Option<u16>,
+        #[command(flatten)]
+        database: DatabaseArgs,
     },
     /// Show workers and what they do.
+    #[command(
+        visible_alias = "status",
+        after_help = "EXAMPLES:
+  adjutant worker list
+  adjutant worker list --json"
+    )]
+    List,
+    /// Ask a worker to take no more runs, to hand over what it has, and to end.
+    ///
+    /// Nothing is lost or done twice: each run goes to another worker before its next step. To undo it, start the worker again.
     #[command(after_help = "EXAMPLES:
-  adjutant worker status")]
-    Status,
+  adjutant worker drain wrk_01JD…
+  adjutant worker drain studio              the only worker on that host
+  adjutant worker drain studio --wait       until it is gone")]
+    Drain {
+        /// The worker: its id, the beginning or the end of it, or the name of a host that has only one.
+        #[arg(value_name = "WORKER")]
+        worker: String,
+        /// Wait until it has handed over everything and is gone.
+        #[arg(long)]
+        wait: bool,
+    },
 }

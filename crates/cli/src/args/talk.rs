@@ -42,7 +42,10 @@ pub(crate) enum OnApproval {
   git diff | adjutant run --stdin \"review this change\"
   OPENAI_API_KEY=… adjutant run --provider openai --model gpt-5-mini \"what is new in todo.md\"
   adjutant run --json \"count the words in *.md\" | jq -r 'select(.type==\"result\").text'")]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct RunArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<RunCommand>,
     /// What to do.
     #[arg(value_name = "TASK", required_unless_present = "stdin")]
     pub(crate) task: Option<String>,
@@ -60,6 +63,29 @@ pub(crate) struct RunArgs {
     pub(crate) approve: OnApproval,
     #[command(flatten)]
     pub(crate) route: RouteArgs,
+}
+
+/// What can be done with a run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunCommand {
+    /// Let another worker take a run's next step.
+    ///
+    /// What is under way ends where it began, then the run goes on there; whoever follows it notices nothing. A run that waits
+    /// for an answer goes there when it has one.
+    #[command(after_help = "EXAMPLES:
+  adjutant run move run_01JD… --to studio
+  adjutant run move run_01JD… --to wrk_01JD… --wait")]
+    Move {
+        /// The run.
+        #[arg(value_name = "RUN")]
+        run: String,
+        /// The worker: its id, the beginning or the end of it, or the name of a host that has only one.
+        #[arg(long, value_name = "WORKER")]
+        to: String,
+        /// Wait until it has the run.
+        #[arg(long)]
+        wait: bool,
+    },
 }
 
 /// Talk to an agent, line by line.

@@ -1,17 +1,13 @@
-//! `adjutant gateway`, `adjutant worker`, `adjutant logs`: the processes. The host does it; here is how it looks.
+//! `adjutant gateway`, `adjutant logs`: the processes. The host does it; here is how it looks.
 
-use adjutant_protocol::methods::common::NoParams;
-use adjutant_protocol::methods::workers::WorkersList;
-
-use crate::args::{GatewayCommand, GatewayRunArgs, LogsArgs, Removal, WorkerCommand};
+use crate::args::{GatewayCommand, GatewayRunArgs, LogsArgs, Removal};
 use crate::confirm::{self, Go};
-use crate::connect::Connection;
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
 use crate::host::{
-    Follow, GatewayOptions, GatewayState, LogOptions, Removing, ServiceState, Wants, WorkerOptions,
+    Follow, GatewayOptions, GatewayState, LogOptions, Removing, ServiceState, Wants,
 };
-use crate::render::{Table, ago, facts};
+use crate::render::{ago, facts};
 use crate::terminal::Form;
 
 pub(super) async fn gateway(cx: &Cx<'_>, command: GatewayCommand) -> Result<Exit, Failure> {
@@ -103,43 +99,6 @@ async fn uninstall(cx: &Cx<'_>, removal: Removal) -> Result<(), Failure> {
         .show(&service, || installed(cx, "removed", &service))
 }
 
-pub(super) async fn worker(cx: &Cx<'_>, command: WorkerCommand) -> Result<Exit, Failure> {
-    match command {
-        WorkerCommand::Run { parallel } => cx.host.worker_run(WorkerOptions { parallel }).await?,
-        WorkerCommand::Status => {
-            let page = Connection::to_running(cx)
-                .await?
-                .call::<WorkersList>(NoParams {})
-                .await?;
-            cx.terminal.show(&page, || {
-                let mut table = Table::new(&["WORKER", "HOST", "PID", "BUSY", "SEEN", "STARTED"]);
-                for it in &page.workers {
-                    table.row([
-                        it.id.to_string(),
-                        it.host.clone(),
-                        it.pid.to_string(),
-                        format!("{}/{}", it.runs.len(), it.slots),
-                        if it.alive {
-                            "alive".to_owned()
-                        } else {
-                            ago(it.seen_at, cx.now())
-                        },
-                        ago(it.started_at, cx.now()),
-                    ]);
-                }
-                format!(
-                    "{}\n{} running, {} queued, {} waiting",
-                    table.render(cx.terminal.paint(), cx.terminal.table_width()),
-                    page.running,
-                    page.queued,
-                    page.parked
-                )
-            })?;
-        }
-    }
-    Ok(Exit::Done)
-}
-
 pub(super) async fn logs(cx: &Cx<'_>, args: &LogsArgs) -> Result<Exit, Failure> {
     let options = LogOptions {
         lines: args.lines,
@@ -174,6 +133,7 @@ fn options(args: GatewayRunArgs) -> GatewayOptions {
         port: args.port,
         bind: args.bind,
         workers: args.workers,
+        database_url: args.database.database_url,
     }
 }
 

@@ -28,6 +28,7 @@ mod setup;
 mod status;
 pub(crate) mod thread;
 mod tool;
+mod worker;
 
 pub(crate) use approvals::resolve;
 pub(crate) use budget::windows;
@@ -51,7 +52,7 @@ pub(crate) async fn dispatch(cx: &Cx<'_>, command: Option<Command>) -> Result<Ex
         Some(Command::Budget(command)) => budget::budget(cx, command).await,
         Some(Command::Models(command)) => models::models(cx, &command).await,
         Some(Command::Gateway(command)) => gateway::gateway(cx, command).await,
-        Some(Command::Worker(command)) => gateway::worker(cx, command).await,
+        Some(Command::Worker(command)) => worker::worker(cx, command).await,
         Some(Command::Node(command)) => node::node(cx, command).await,
         Some(Command::Canvas(command)) => canvas::canvas(cx, command).await,
         Some(Command::Nodes(command)) => nodes::nodes(cx, command).await,

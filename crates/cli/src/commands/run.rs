@@ -1,11 +1,14 @@
 //! `adjutant run`: one task, from words to an exit code.
 
 use std::io::Read as _;
+use std::time::Duration;
 
+use adjutant_domain::id::WorkerId;
 use adjutant_protocol::methods::chat::ChatSend;
+use adjutant_protocol::methods::runs::{RunsLog, RunsLogParams, RunsMove, RunsMoveParams};
 use tokio::time::Instant;
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, RunCommand};
 use crate::connect::{Connection, fresh_word, session_key};
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
@@ -18,6 +21,9 @@ use crate::view::{View, phase_word};
 const STDIN_BYTES_MAX: u64 = 1024 * 1024;
 
 pub(crate) async fn run(cx: &Cx<'_>, args: RunArgs) -> Result<Exit, Failure> {
+    if let Some(RunCommand::Move { run, to, wait }) = args.command {
+        return relocate(cx, run, to, wait).await;
+    }
     let words = words(&args)?;
     let deadline = cx
         .global
@@ -47,6 +53,62 @@ pub(crate) async fn run(cx: &Cx<'_>, args: RunArgs) -> Result<Exit, Failure> {
     };
     let ended = following.until_over(&mut view).await?;
     conclude(cx, &mut view, &ended, &session)
+}
+
+/// Between two looks at a run that moves.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Lets another worker take the next step.
+async fn relocate(cx: &Cx<'_>, run_id: String, to: String, wait: bool) -> Result<Exit, Failure> {
+    let deadline = cx
+        .global
+        .timeout
+        .map(|span| Instant::now() + span.duration());
+    let gateway = Connection::to_running(cx).await?;
+    let mut moved = gateway
+        .call::<RunsMove>(RunsMoveParams { run_id, to })
+        .await?;
+    let run_id = moved.run.run_id.clone();
+    while wait && !moved.there {
+        tokio::time::sleep(LOOK).await;
+        let params = RunsLogParams {
+            run_id: run_id.clone(),
+            from: Some(u64::MAX >> 1),
+        };
+        moved.run = gateway.call::<RunsLog>(params).await?.run;
+        moved.there = moved.run.worker == Some(moved.to);
+        if moved.run.state.is_final() && !moved.there {
+            // It may have gone there and come to its end between two looks.
+            let whole = RunsLogParams {
+                run_id: run_id.clone(),
+                from: None,
+            };
+            let log = gateway.call::<RunsLog>(whole).await?.entries;
+            moved.there = log.iter().any(|it| is_claim_of(&it.entry, moved.to));
+            if moved.there {
+                break;
+            }
+            let message = format!("run {run_id} ended before its next step");
+            return Err(Failure::new(Exit::Conflict, "CONFLICT", message));
+        }
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) && !moved.there {
+            let message = format!("run {run_id} is still in the step that was under way");
+            return Err(Failure::new(Exit::Timeout, "TIMEOUT", message)
+                .with_hint("it goes to the worker after that step all the same"));
+        }
+    }
+    cx.terminal.show(&moved, || {
+        if moved.there {
+            format!("run {run_id} went to worker {}", moved.to)
+        } else {
+            format!("worker {} takes the next step of run {run_id}", moved.to)
+        }
+    })?;
+    Ok(Exit::Done)
+}
+
+fn is_claim_of(entry: &serde_json::Value, worker: WorkerId) -> bool {
+    entry["type"] == "claimed" && entry["worker"] == worker.to_string().as_str()
 }
 
 /// Shows the end and says what it means for a script.

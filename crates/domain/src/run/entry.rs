@@ -136,6 +136,14 @@ pub enum Wake {
         /// When.
         at: Timestamp,
     },
+    /// Its worker gave it to others.
+    Handover {
+        /// The worker that is to have it; absent: whoever is free.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<WorkerId>,
+        /// Until then it is kept for that worker; after it, anybody may have it.
+        until: Timestamp,
+    },
 }
 
 impl Wake {
@@ -143,7 +151,9 @@ impl Wake {
     #[must_use]
     pub fn at(&self) -> Timestamp {
         match self {
-            Self::Approval { until } | Self::Owner { until } => *until,
+            Self::Approval { until } | Self::Owner { until } | Self::Handover { until, .. } => {
+                *until
+            }
             Self::Retry { at } => *at,
         }
     }
@@ -155,6 +165,16 @@ impl Wake {
             Self::Approval { .. } => "approval",
             Self::Owner { .. } => "owner",
             Self::Retry { .. } => "retry",
+            Self::Handover { .. } => "handover",
+        }
+    }
+
+    /// The worker that need not wait for the moment.
+    #[must_use]
+    pub fn meant_for(&self) -> Option<WorkerId> {
+        match self {
+            Self::Handover { to, .. } => *to,
+            Self::Approval { .. } | Self::Owner { .. } | Self::Retry { .. } => None,
         }
     }
 }
@@ -183,6 +203,13 @@ pub enum Signal {
         message: MessageId,
         /// Its words.
         text: String,
+    },
+    /// Another worker is to take the next step. What is under way ends where it began.
+    Move {
+        /// Which.
+        to: WorkerId,
+        /// Who asked.
+        by: String,
     },
 }
 

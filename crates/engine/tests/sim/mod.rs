@@ -19,7 +19,7 @@ use adjutant_domain::money::Micros;
 use adjutant_domain::run::{Limits, Run, Signal, Work};
 use adjutant_domain::time::{Span, Timestamp};
 use adjutant_domain::tool::{ActionClass, Effect, Operand, ToolSpec};
-use adjutant_engine::{Config, Deps, Places, Toolbox, Worker};
+use adjutant_engine::{Config, Deps, Home, Places, Toolbox, Worker};
 use adjutant_ports::files::FilesFor;
 use adjutant_ports::store::{
     Accepted, AgentStore as _, Intake, PolicyStore as _, RunStore as _, SessionStore as _,
@@ -263,7 +263,17 @@ impl World {
         };
         let store = self.store.with_faults(Arc::new(faults));
         let id = WorkerId::mint(self.clock.now(), self.entropy.next_u128());
-        let worker = Worker::new(id, "sim".to_owned(), 1, self.deps(store), Config::default());
+        let worker = Worker::new(
+            id,
+            Home {
+                host: "sim".to_owned(),
+                pid: 1,
+                process: None,
+                version: String::new(),
+            },
+            self.deps(store),
+            Config::default(),
+        );
         let never = futures::future::pending().boxed().shared();
         (worker.run(never).boxed(), crash)
     }

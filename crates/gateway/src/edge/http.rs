@@ -191,7 +191,7 @@ async fn route(connection: &Arc<Connection>, peer: Peer, request: Request<Incomi
         }
         (&Method::GET, "/healthz", false) => text(StatusCode::OK, "ok\n"),
         (&Method::GET, "/readyz", false) => ready(&connection.core).await,
-        (&Method::GET, "/metrics", false) => metrics(connection, &peer, &request),
+        (&Method::GET, "/metrics", false) => metrics(connection, &peer, &request).await,
         (&Method::POST, "/rpc", false) => rpc(connection, peer, request).await,
         (&Method::GET, path, true) if canvas::is_ours(path) => canvas::upgrade(connection, request),
         (_, path, false) if canvas::is_ours(path) => canvas::serve(connection, request).await,
@@ -241,22 +241,28 @@ async fn page(core: &Core, request: &Request<Incoming>) -> Answer {
     answer
 }
 
+/// How long somebody who looks after the gateway waits for its store.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
 async fn ready(core: &Core) -> Answer {
     let asked = core.deps.store.cursor(core.owner());
-    match tokio::time::timeout(Duration::from_secs(2), asked).await {
+    match tokio::time::timeout(STORE_PATIENCE, asked).await {
         Ok(Ok(_)) if !core.stop.is_cancelled() => text(StatusCode::OK, "ready\n"),
         _ => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
     }
 }
 
-fn metrics(connection: &Connection, peer: &Peer, request: &Request<Incoming>) -> Answer {
+async fn metrics(connection: &Connection, peer: &Peer, request: &Request<Incoming>) -> Answer {
     if let Err(refusal) = guard::authenticate(&connection.core, peer, request.headers()) {
         return refused(&refusal);
     }
     connection.authenticated();
-    let mut answer = Response::new(Full::new(Bytes::from(
-        connection.core.deps.metrics.render(),
-    )));
+    let core = &connection.core;
+    let load = tokio::time::timeout(STORE_PATIENCE, core.load()).await;
+    core.deps
+        .metrics
+        .observe_load(load.ok().and_then(Result::ok));
+    let mut answer = Response::new(Full::new(Bytes::from(core.deps.metrics.render())));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer

@@ -6,10 +6,11 @@ use adjutant_domain::approval::Choice;
 use adjutant_domain::code::Code;
 use adjutant_domain::id::CallId;
 use adjutant_domain::message::Part;
-use adjutant_domain::run::{Entry, Logged, Retry, RunState, Seq, Work};
+use adjutant_domain::run::{Entry, Logged, Retry, RunState, Seq, Signal, Work};
+use adjutant_ports::store::Duty;
 use adjutant_protocol::methods::runs::{
-    LogEntry, RunLog, RunsList, RunsListParams, RunsLog, RunsLogParams, RunsPage, TraceExplained,
-    TraceStep, TraceWhy, TraceWhyParams,
+    LogEntry, RunLog, RunMoved, RunsList, RunsListParams, RunsLog, RunsLogParams, RunsMove,
+    RunsMoveParams, RunsPage, TraceExplained, TraceStep, TraceWhy, TraceWhyParams,
 };
 use adjutant_protocol::{Caller, Fault, Handle};
 
@@ -65,6 +66,38 @@ impl Handle<RunsLog> for Core {
             run: wire::run_row(&info),
             entries,
             next,
+        })
+    }
+}
+
+impl Handle<RunsMove> for Core {
+    async fn handle(&self, caller: &Caller, params: RunsMoveParams) -> Result<RunMoved, Fault> {
+        let info = self.run_info(&params.run_id).await?;
+        let worker = self.worker_named(&params.to).await?;
+        let to = worker.info.id;
+        if worker.info.duty == Duty::Draining || worker.orders == Duty::Draining {
+            let message = format!("worker {to} takes no more runs: it was asked to drain");
+            return Err(Fault::new(Code::Conflict, message));
+        }
+        let there = info.worker == Some(to);
+        if !there {
+            let run = info.run.id;
+            let detail = serde_json::json!({ "to": to });
+            self.audit(caller, "run.move", &run.to_string(), detail)
+                .await?;
+            let moved = Signal::Move {
+                to,
+                by: caller.name(),
+            };
+            if !self.deps.store.signal(self.owner(), run, moved).await? {
+                let message = "the run is over: there is no next step to take";
+                return Err(Fault::new(Code::Conflict, message));
+            }
+        }
+        Ok(RunMoved {
+            run: wire::run_row(&info),
+            to,
+            there,
         })
     }
 }

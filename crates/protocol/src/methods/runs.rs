@@ -21,6 +21,11 @@ methods! {
     RunsLog = "runs.log" (RunsLogParams) -> RunLog
         { access: Read, kind: Read, order: Order::Free, reply: Once }
 
+    /// Let another worker take a run's next step. What is under way ends where it began; a run that waits goes there when it
+    /// goes on. Clients that follow the run notice nothing.
+    RunsMove = "runs.move" (RunsMoveParams) -> RunMoved
+        { access: Admin, kind: Write, order: Order::Free, reply: Once }
+
     /// Explain a run: each step, what policy said about each call, what each model call cost.
     TraceWhy = "trace.why" (TraceWhyParams) -> TraceExplained
         { access: Read, kind: Read, order: Order::Free, reply: Once }
@@ -79,6 +84,29 @@ pub struct RunRow {
 pub struct RunsPage {
     /// The runs.
     pub runs: Vec<RunRow>,
+}
+
+/// Parameters of `runs.move`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RunsMoveParams {
+    /// Name or identifier.
+    pub run_id: String,
+    /// The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where
+    /// that has only one.
+    pub to: String,
+}
+
+/// Result of `runs.move`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunMoved {
+    /// The run as it stands now; `worker` still tells who has it.
+    pub run: RunRow,
+    /// The worker that is to have the next step.
+    pub to: WorkerId,
+    /// Whether it has the run already.
+    pub there: bool,
 }
 
 /// Parameters of `runs.log`.

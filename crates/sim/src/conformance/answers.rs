@@ -7,7 +7,7 @@ use adjutant_domain::id::{AgentId, ClientKey, OwnerId};
 use adjutant_domain::money::Micros;
 use adjutant_domain::tool::{ActionClass, Effect, ToolSpec};
 use adjutant_ports::Clock;
-use adjutant_ports::store::{StoreError, WorkerInfo};
+use adjutant_ports::store::StoreError;
 
 use super::world::{World, asked};
 
@@ -183,24 +183,6 @@ pub async fn tools_are_what_was_announced_last(world: &World) {
         world.store.tools().await.unwrap(),
         vec![tool("b"), tool("c")]
     );
-}
-
-/// The last sign of life counts.
-pub async fn workers_are_seen(world: &World) {
-    let mut worker = WorkerInfo {
-        id: world.worker(),
-        host: "here".to_owned(),
-        pid: 7,
-        slots: 8,
-        runs: vec![],
-        started_at: world.clock.now(),
-        seen_at: world.clock.now(),
-    };
-    world.store.worker_seen(&worker).await.unwrap();
-    world.clock.pass(std::time::Duration::from_secs(10));
-    worker.seen_at = world.clock.now();
-    world.store.worker_seen(&worker).await.unwrap();
-    assert_eq!(world.store.workers().await.unwrap(), vec![worker]);
 }
 
 // covers: R42

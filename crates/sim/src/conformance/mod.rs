@@ -15,6 +15,7 @@ pub mod owners;
 pub mod runs;
 pub mod seats;
 pub mod threads;
+pub mod workers;
 mod world;
 
 pub use futures::executor::block_on;
@@ -89,8 +90,13 @@ macro_rules! conformance {
                 the_audit_chain_grows_in_order
                 agents_change_only_from_the_revision_that_was_seen
                 tools_are_what_was_announced_last
-                workers_are_seen
                 a_store_in_use_verifies;
+            workers:
+                workers_are_seen
+                a_worker_hears_that_it_is_to_drain
+                what_a_worker_left_is_claimable_at_once
+                a_run_that_is_handed_over_waits_for_its_worker_first
+                a_move_is_heard_without_waking_and_until_it_is_done;
             devices:
                 a_request_is_filed_once_and_approved_once
                 another_wish_takes_the_place_of_the_first

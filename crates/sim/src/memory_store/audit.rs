@@ -1,4 +1,4 @@
-//! The feed, the audit trail, idempotency, workers.
+//! The feed, the audit trail, idempotency.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::id::{ClientKey, OwnerId, SessionKey};
 use adjutant_ports::store::{
-    AuditRecord, AuditStore, EventStore, StoreError, Stored, VerifyReport, WorkerInfo,
+    AuditRecord, AuditStore, EventStore, StoreError, Stored, VerifyReport,
 };
 
 use super::MemoryStore;
@@ -118,15 +118,6 @@ impl AuditStore for MemoryStore {
             .entry(at)
             .or_insert_with(|| (digest.to_owned(), answer.clone()));
         Ok(())
-    }
-
-    async fn worker_seen(&self, worker: &WorkerInfo) -> Stored<()> {
-        self.lock().workers.insert(worker.id, worker.clone());
-        Ok(())
-    }
-
-    async fn workers(&self) -> Stored<Vec<WorkerInfo>> {
-        Ok(self.lock().workers.values().cloned().collect())
     }
 
     async fn verify(&self) -> Stored<VerifyReport> {

@@ -8,6 +8,7 @@ mod nodes;
 mod policy;
 mod runs;
 mod threads;
+mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,7 @@ use adjutant_domain::run::{Fence, LedgerLine, Logged, Run, RunStatus, Signal};
 use adjutant_domain::session::{Session, Thread};
 use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolSpec;
-use adjutant_ports::store::{AuditRecord, Spend, Stored, WorkerInfo};
+use adjutant_ports::store::{AuditRecord, Spend, Stored};
 use adjutant_ports::{Bus, Clock, Entropy};
 use serde_json::Value;
 
@@ -108,7 +109,7 @@ pub(crate) struct Inner {
     pub(crate) audit: Vec<AuditRecord>,
     pub(crate) answers: BTreeMap<(OwnerId, String, String), (String, Value)>,
     pub(crate) buckets: BTreeMap<String, (u128, Timestamp)>,
-    pub(crate) workers: BTreeMap<WorkerId, WorkerInfo>,
+    pub(crate) workers: BTreeMap<WorkerId, workers::WorkerRow>,
     pub(crate) devices: BTreeMap<(OwnerId, DeviceId), Device>,
     pub(crate) pairings: BTreeMap<PairingId, PairingRequest>,
     pub(crate) setup_codes: BTreeMap<(OwnerId, String), SetupCode>,

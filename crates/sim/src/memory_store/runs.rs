@@ -131,7 +131,8 @@ impl Inner {
         match &status {
             RunStatus::Queued | RunStatus::Running => {}
             RunStatus::Parked { until } => {
-                let waiting = row.signals.iter().any(|(_, delivered)| delivered.is_none());
+                let waiting = until.meant_for().is_none()
+                    && row.signals.iter().any(|(_, delivered)| delivered.is_none());
                 row.ready_at = if waiting {
                     elapsed
                 } else {
@@ -309,13 +310,20 @@ impl Inner {
             (Signal::Steer { message, .. }, Entry::Steered { message: done, .. }) => {
                 message != done
             }
+            (
+                Signal::Move { .. },
+                Entry::Parked {
+                    until: Wake::Handover { to: Some(_), .. },
+                },
+            ) => false,
             _ => true,
         });
     }
 
-    fn head(&self, now: Duration) -> Option<RunId> {
-        let due = |r: &&RunRow| match r.status {
-            RunStatus::Queued | RunStatus::Parked { .. } => r.ready_at <= now,
+    fn head(&self, now: Duration, worker: WorkerId) -> Option<RunId> {
+        let due = |r: &&RunRow| match &r.status {
+            RunStatus::Queued => r.ready_at <= now,
+            RunStatus::Parked { until } => r.ready_at <= now || until.meant_for() == Some(worker),
             RunStatus::Running => r.lease_until.is_none_or(|until| until <= now),
             RunStatus::Finished { .. } => false,
         };
@@ -345,7 +353,7 @@ impl MemoryStore {
         let now = self.now();
         let mut inner = self.lock();
         let elapsed = inner.elapsed;
-        let id = inner.head(elapsed)?;
+        let id = inner.head(elapsed, worker)?;
         let from;
         let (fence, first_input) = {
             let row = inner.runs.get_mut(&id)?;
@@ -604,8 +612,10 @@ impl RunStore for MemoryStore {
                 }),
                 _ => None,
             };
+            // Where the next step is to be says nothing about when.
+            let wakes = !matches!(signal, Signal::Move { .. });
             row.signals.push((signal, None));
-            if let RunStatus::Parked { .. } = row.status {
+            if wakes && let RunStatus::Parked { .. } = row.status {
                 row.ready_at = now;
             }
             // Words must not live in a signal only (invariant 15).

@@ -1,6 +1,6 @@
 //! Appends: the one write path of a run that is claimed.
 
-use adjutant_domain::run::{Entry, Logged, Seq, Signal};
+use adjutant_domain::run::{Entry, Logged, Seq, Signal, Wake};
 use adjutant_ports::store::{Appended, StoreError};
 
 use crate::postgres::error::Done;
@@ -73,6 +73,12 @@ fn is_written_by(signal: &Signal, entry: &Entry) -> bool {
                 message: written, ..
             },
         ) => message == written,
+        (
+            Signal::Move { .. },
+            Entry::Parked {
+                until: Wake::Handover { to: Some(_), .. },
+            },
+        ) => true,
         _ => false,
     }
 }

@@ -1,25 +1,18 @@
-//! The audit chain, remembered answers, and workers.
-
-use std::time::Duration;
+//! The audit chain and remembered answers.
 
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio_postgres::Row;
 
 use adjutant_domain::id::{ClientKey, OwnerId};
-use adjutant_ports::store::{
-    AuditRecord, AuditStore, StoreError, Stored, VerifyReport, WorkerInfo,
-};
+use adjutant_ports::store::{AuditRecord, AuditStore, StoreError, Stored, VerifyReport};
 
 use crate::postgres::error::{Done, Fault};
 use crate::postgres::row::{Columns, params};
-use crate::postgres::tx::{Durability, Tx, Who, millis};
+use crate::postgres::tx::{Durability, Tx, Who};
 use crate::postgres::{Postgres, verify};
 use crate::sql::json;
 use crate::sqlite::audit::Line;
-
-/// Workers that have not been seen for this long are forgotten.
-const GONE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Adds a record to the chain. Its end is locked until the commit, so that each follows the one before.
 pub(crate) async fn add(
@@ -154,30 +147,6 @@ impl AuditStore for Postgres {
         )
         .await
         .map(drop)
-    }
-
-    async fn worker_seen(&self, worker: &WorkerInfo) -> Stored<()> {
-        let old = worker
-            .seen_at
-            .as_millis()
-            .saturating_sub(millis(GONE_AFTER));
-        self.change(
-            Who::Queue,
-            Durability::Relaxed,
-            "with gone as (delete from workers where seen_at < $4 and id <> $1)
-             insert into workers (id, seen_at, body) values ($1, $2, $3)
-             on conflict (id) do update set seen_at = excluded.seen_at, body = excluded.body",
-            params![worker.id, worker.seen_at, json(worker)?, old],
-        )
-        .await
-        .map(drop)
-    }
-
-    async fn workers(&self) -> Stored<Vec<WorkerInfo>> {
-        let sql = "select body from workers order by id";
-        let rows = self.read(Who::Queue, sql, vec![]).await?;
-        let workers: Done<_> = rows.iter().map(|row| row.json(0)).collect();
-        workers.map_err(Fault::into_store)
     }
 
     async fn verify(&self) -> Stored<VerifyReport> {

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::types::Type;
 
 use adjutant_domain::event::Event;
-use adjutant_domain::id::{CallId, RunId, SessionKey};
+use adjutant_domain::id::{CallId, RunId, SessionKey, WorkerId};
 use adjutant_ports::bus::{Bus, Notice, Pulse, PulseKind, Topics};
 use adjutant_ports::clock::Entropy;
 
@@ -52,12 +52,18 @@ struct Ring {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     signals: Vec<RunId>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    orders: Vec<WorkerId>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pulses: Vec<Wire>,
 }
 
 impl Ring {
     fn is_empty(&self) -> bool {
-        !self.fed && !self.work && self.signals.is_empty() && self.pulses.is_empty()
+        !self.fed
+            && !self.work
+            && self.signals.is_empty()
+            && self.orders.is_empty()
+            && self.pulses.is_empty()
     }
 }
 
@@ -151,6 +157,7 @@ struct Waiting {
     fed: bool,
     work: bool,
     signals: BTreeSet<RunId>,
+    orders: BTreeSet<WorkerId>,
     pulses: Vec<Wire>,
 }
 
@@ -285,6 +292,9 @@ impl PostgresBus {
         for run in ring.signals {
             self.local.signal(run);
         }
+        for worker in ring.orders {
+            self.local.order(worker);
+        }
         for wire in ring.pulses {
             self.local.pulse(wire.pulse());
         }
@@ -310,6 +320,7 @@ impl PostgresBus {
             fed,
             work,
             signals,
+            orders,
             pulses,
         } = std::mem::take(&mut *locked(&self.waiting));
         let ring = || Ring {
@@ -338,6 +349,13 @@ impl PostgresBus {
             }
             size += 40;
             next.signals.push(run);
+        }
+        for worker in orders {
+            if PAYLOAD_MAX < size + 40 {
+                flush(&mut next, &mut size);
+            }
+            size += 40;
+            next.orders.push(worker);
         }
         for wire in pulses {
             let n = serde_json::to_string(&wire).map_or(PAYLOAD_MAX, |text| text.len() + 1);
@@ -402,6 +420,16 @@ impl Bus for PostgresBus {
             signalled: vec![run],
             ..Said::default()
         });
+    }
+
+    fn order(&self, worker: WorkerId) {
+        self.local.order(worker);
+        let mut waiting = locked(&self.waiting);
+        if waiting.orders.len() < WAITING_MAX {
+            waiting.orders.insert(worker);
+        }
+        drop(waiting);
+        self.said.notify_one();
     }
 
     fn pulse(&self, pulse: Pulse) {

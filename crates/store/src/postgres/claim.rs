@@ -32,7 +32,7 @@ const LOOK_MAX: Duration = Duration::from_secs(4);
 
 /// The next run. `$1` now, `$2` the new status, `$3` the worker, `$4` the lease, `$5` the time for people.
 ///
-/// Each half walks an index in the order of the line and stops at the first session that nobody has locked, so it takes as
+/// Each part walks an index in the order of the line and stops at the first session that nobody has locked, so it takes as
 /// long for a long queue as for a short one.
 const CLAIM: &str = concat!(
     "with w as materialized (select coalesce($1, clock_ms()) as now),
@@ -54,18 +54,28 @@ const CLAIM: &str = concat!(
           order by r.priority desc, r.ready_at, r.id
             for no key update of s skip locked
           limit 1),
+     meant as materialized (
+         select r.id, r.status, r.priority, r.ready_at
+           from runs r join sessions s on s.id = r.session
+          where r.meant_for = $3
+            and r.status = 'parked'
+          order by r.priority desc, r.ready_at, r.id
+            for no key update of s skip locked
+          limit 1),
      head as materialized (
-         select id, status from (select * from due union all select * from queued) both_kinds
+         select id, status
+           from (select * from due union all select * from queued union all select * from meant) all_kinds
           order by priority desc, ready_at, id
           limit 1),
      taken as (
          update runs
             set status = 'running', detail = $2, fence = fence + 1, head = runs.head + 1, worker = $3,
-                due_at = w.now + $4, started_at = coalesce(started_at, $5, clock_ms())
+                due_at = w.now + $4, meant_for = null, started_at = coalesce(started_at, $5, clock_ms())
            from head, w
           where runs.id = head.id
             and (runs.status = 'queued'  -- ask again: do not remove
-                 or runs.status in ('running', 'parked') and runs.due_at <= w.now)
+                 or runs.status in ('running', 'parked') and runs.due_at <= w.now
+                 or runs.status = 'parked' and runs.meant_for = $3)
          returning ",
     run_columns!(),
     ", fence, runs.head as place)

@@ -15,10 +15,16 @@ struct Migration {
 }
 
 /// All of them; the number is the place, from 1. Never edit one that was released.
-const MIGRATIONS: &[Migration] = &[Migration {
-    name: "0001_start",
-    sql: include_str!("../../migrations/0001_start.postgres.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        name: "0001_start",
+        sql: include_str!("../../migrations/0001_start.postgres.sql"),
+    },
+    Migration {
+        name: "0002_workers",
+        sql: include_str!("../../migrations/0002_workers.postgres.sql"),
+    },
+];
 
 /// The oldest server that will do, as it names itself.
 const OLDEST: i64 = 150_000;

@@ -39,6 +39,7 @@ mod thread;
 mod tidy;
 mod tx;
 mod verify;
+mod worker;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Writes an entry and everything that follows from it: the rows that `project` derives (invariant 1).
 
-use adjutant_domain::run::{Entry, Logged, Row, Run, RunStatus, project};
+use adjutant_domain::run::{Entry, Logged, Row, Run, RunStatus, Wake, project};
 use adjutant_ports::store::Cap;
 
 use crate::postgres::error::Done;
@@ -26,6 +26,9 @@ pub(crate) async fn write(
             signal::answer_is_written(tx, run.id, *approval)
         }
         Entry::Steered { message, .. } => signal::words_are_written(tx, run.id, *message),
+        Entry::Parked {
+            until: Wake::Handover { to: Some(_), .. },
+        } => signal::move_is_written(tx, run.id),
         _ => {}
     }
     for row in project(run, logged) {
@@ -89,15 +92,17 @@ fn set_status(
     match status {
         RunStatus::Queued | RunStatus::Running => {}
         RunStatus::Parked { until } => {
+            let to = until.meant_for();
+            let is_called = is_called && to.is_none();
             let ahead = if is_called { 0 } else { tx.ahead(until.at()) };
             let now = tx.waits();
             tx.later(
-                "update runs set status = 'parked', detail = $1, worker = null, due_at = w.at, ready_at = w.at
+                "update runs set status = 'parked', detail = $1, worker = null, due_at = w.at, ready_at = w.at, meant_for = $5
                    from (select coalesce($2, clock_ms()) + $3 as at) w
                   where id = $4",
-                params![json(status)?, now, ahead, run.id],
+                params![json(status)?, now, ahead, run.id, to],
             );
-            if is_called {
+            if is_called || matches!(until, Wake::Handover { .. }) {
                 tx.nudge();
             }
         }

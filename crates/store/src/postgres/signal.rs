@@ -120,12 +120,18 @@ pub(crate) async fn store(
         Signal::Cancel { .. } => ("cancel", None),
         Signal::Answer { approval, .. } => ("answer", Some(approval.to_string())),
         Signal::Steer { message, .. } => ("steer", Some(message.to_string())),
+        Signal::Move { .. } => ("move", None),
     };
     let at = tx.row_time();
     tx.later(
         "insert into signals (run, owner, kind, about, body, at) values ($1, $2, $3, $4, $5, coalesce($6, clock_ms()))",
         params![run, owner, kind, about, json(signal)?, at],
     );
+    if let Signal::Move { .. } = signal {
+        // A run that rests goes on resting; whoever has its next step hears where that is to be.
+        tx.signalled(run);
+        return Ok(());
+    }
     let now = tx.waits();
     tx.work_if(
         "update runs set due_at = least(due_at, w.at), ready_at = least(ready_at, w.at)
@@ -170,6 +176,13 @@ pub(crate) fn words_are_written(tx: &mut Tx<'_>, run: RunId, message: MessageId)
     tx.later(
         "delete from signals where run = $1 and kind = 'steer' and about = $2",
         params![run, message],
+    );
+}
+
+pub(crate) fn move_is_written(tx: &mut Tx<'_>, run: RunId) {
+    tx.later(
+        "delete from signals where run = $1 and kind = 'move'",
+        params![run],
     );
 }
 

@@ -7,9 +7,7 @@ use sha2::{Digest, Sha256};
 
 use adjutant_domain::id::{ClientKey, OwnerId};
 use adjutant_domain::time::Timestamp;
-use adjutant_ports::store::{
-    AuditRecord, AuditStore, StoreError, Stored, VerifyReport, WorkerInfo,
-};
+use adjutant_ports::store::{AuditRecord, AuditStore, StoreError, Stored, VerifyReport};
 
 use crate::error::Done;
 use crate::file;
@@ -112,24 +110,6 @@ fn record_of(row: &Row<'_>) -> rusqlite::Result<AuditRecord> {
 }
 
 /// The worker's row, made or renewed. Rows of workers that are long gone are removed.
-fn seen(tx: &Tx<'_>, worker: &WorkerInfo) -> Done<()> {
-    const GONE_AFTER: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
-    tx.exec(
-        "insert into workers (id, seen_at, body) values (?, ?, ?)
-         on conflict do update set seen_at = excluded.seen_at, body = excluded.body",
-        params![
-            worker.id.to_string(),
-            worker.seen_at.as_millis(),
-            json(worker)?
-        ],
-    )?;
-    tx.exec(
-        "delete from workers where seen_at < ?",
-        [worker.seen_at.minus(GONE_AFTER).as_millis()],
-    )?;
-    Ok(())
-}
-
 fn remember(
     tx: &Tx<'_>,
     owner: &OwnerId,
@@ -220,20 +200,6 @@ impl AuditStore for Sqlite {
         let (digest, answer) = (digest.to_owned(), answer.clone());
         self.flushed(move |tx| remember(tx, &owner, &method, &key, &digest, &answer))
             .await
-    }
-
-    async fn worker_seen(&self, worker: &WorkerInfo) -> Stored<()> {
-        let worker = worker.clone();
-        self.relaxed(move |tx| seen(tx, &worker)).await
-    }
-
-    async fn workers(&self) -> Stored<Vec<WorkerInfo>> {
-        self.read(|db| {
-            db.all("select body from workers order by id", [], |row| {
-                col::json(row, 0)
-            })
-        })
-        .await
     }
 
     /// Reads everything, so it has a thread and a connection of its own.

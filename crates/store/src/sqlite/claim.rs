@@ -111,6 +111,7 @@ fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Clai
     let now = tx.steady.now();
     let mut line = lapsed(tx, now)?;
     line.extend(rested(tx, now)?);
+    line.extend(meant(tx, worker)?);
     line.extend(queued(tx)?);
     let Some(next) = line.into_iter().min_by_key(Candidate::rank) else {
         return Ok(None);
@@ -118,7 +119,7 @@ fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Clai
     let taken = tx.one(
         concat!(
             "update runs
-                set status = 'running', detail = ?, fence = fence + 1, worker = ?, due_at = null,
+                set status = 'running', detail = ?, fence = fence + 1, worker = ?, due_at = null, meant_for = null,
                     started_at = coalesce(started_at, ?)
               where id = ?
                 and status <> 'finished'
@@ -200,6 +201,19 @@ fn rested(tx: &Tx<'_>, now: Timestamp) -> Done<Option<Candidate>> {
           order by priority desc, ready_at, id
           limit 1",
         [now.as_millis()],
+        candidate,
+    )
+}
+
+/// The best of those that were given up for this worker. They have their seats already.
+fn meant(tx: &Tx<'_>, worker: WorkerId) -> Done<Option<Candidate>> {
+    tx.one(
+        "select id, priority, ready_at, status, fence from runs
+          where meant_for = ?
+            and status = 'parked'
+          order by priority desc, ready_at, id
+          limit 1",
+        [worker.to_string()],
         candidate,
     )
 }

@@ -21,6 +21,7 @@ mod signal;
 mod thread;
 mod tidy;
 pub(crate) mod verify;
+mod worker;
 
 #[cfg(test)]
 mod tests;

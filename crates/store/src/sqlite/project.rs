@@ -2,12 +2,12 @@
 
 use rusqlite::params;
 
-use adjutant_domain::run::{Entry, Logged, Row, Run, RunStatus, project};
+use adjutant_domain::run::{Entry, Logged, Row, Run, RunStatus, Wake, project};
 use adjutant_ports::store::Cap;
 
 use crate::error::Done;
 use crate::leases::LeaseChange;
-use crate::sql::{Sql, json};
+use crate::sql::{Sql, json, opt};
 use crate::sqlite::message::Place;
 use crate::sqlite::run::{LogNo, insert_entry};
 use crate::sqlite::{approval, message, money, signal};
@@ -28,6 +28,9 @@ pub(crate) fn write(
             signal::answer_is_written(tx, run.id, *approval)?
         }
         Entry::Steered { message, .. } => signal::words_are_written(tx, run.id, *message)?,
+        Entry::Parked {
+            until: Wake::Handover { to: Some(_), .. },
+        } => signal::move_is_written(tx, run.id)?,
         _ => {}
     }
     for row in project(run, logged) {
@@ -72,18 +75,26 @@ fn set_status(tx: &mut Tx<'_>, run: &Run, status: &RunStatus) -> Done<()> {
     match status {
         RunStatus::Queued | RunStatus::Running => Ok(()),
         RunStatus::Parked { until } => {
-            let unheard = signal::any_unheard(tx, run.id)?;
+            let to = until.meant_for();
+            let unheard = to.is_none() && signal::any_unheard(tx, run.id)?;
             let due_at = if unheard {
                 tx.steady.now()
             } else {
                 tx.steady.at(until.at())
             };
             tx.exec(
-                "update runs set status = 'parked', detail = ?, worker = null, due_at = ?, ready_at = ? where id = ?",
-                params![json(status)?, due_at.as_millis(), due_at.as_millis(), run.id.to_string()],
+                "update runs set status = 'parked', detail = ?, worker = null, due_at = ?, ready_at = ?, meant_for = ?
+                  where id = ?",
+                params![
+                    json(status)?,
+                    due_at.as_millis(),
+                    due_at.as_millis(),
+                    opt(to.as_ref()),
+                    run.id.to_string()
+                ],
             )?;
             tx.lease(LeaseChange::Free { run: run.id });
-            if unheard {
+            if unheard || matches!(until, Wake::Handover { .. }) {
                 tx.nudge();
             }
             Ok(())

@@ -117,6 +117,7 @@ pub(crate) fn store(tx: &mut Tx<'_>, run: RunId, signal: &Signal) -> Done<()> {
         Signal::Cancel { .. } => ("cancel", None),
         Signal::Answer { approval, .. } => ("answer", Some(approval.to_string())),
         Signal::Steer { message, .. } => ("steer", Some(message.to_string())),
+        Signal::Move { .. } => ("move", None),
     };
     tx.exec(
         "insert into signals (run, kind, about, body, at) values (?, ?, ?, ?, ?)",
@@ -128,6 +129,11 @@ pub(crate) fn store(tx: &mut Tx<'_>, run: RunId, signal: &Signal) -> Done<()> {
             tx.now.as_millis()
         ],
     )?;
+    if let Signal::Move { .. } = signal {
+        // A run that rests goes on resting; whoever has its next step hears where that is to be.
+        tx.signalled(run);
+        return Ok(());
+    }
     let now = tx.steady.now().as_millis();
     let n_woken = tx.exec(
         "update runs set due_at = min(due_at, ?1), ready_at = min(ready_at, ?1) where id = ?2 and status = 'parked'",
@@ -188,6 +194,14 @@ pub(crate) fn words_are_written(tx: &Tx<'_>, run: RunId, message: MessageId) -> 
     tx.exec(
         "delete from signals where run = ? and kind = 'steer' and about = ?",
         params![run.to_string(), message.to_string()],
+    )?;
+    Ok(())
+}
+
+pub(crate) fn move_is_written(tx: &Tx<'_>, run: RunId) -> Done<()> {
+    tx.exec(
+        "delete from signals where run = ? and kind = 'move'",
+        [run.to_string()],
     )?;
     Ok(())
 }

@@ -414,7 +414,10 @@ struct RealClock;
 
 impl Clock for RealClock {
     fn now(&self) -> adjutant_domain::time::Timestamp {
-        crate::talk::at()
+        let since = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        adjutant_domain::time::Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap())
     }
 
     fn monotonic(&self) -> Duration {

@@ -19,6 +19,10 @@ pub(crate) enum Op {
     Open(u8, u8),
     Accept(u8, u8, Option<u8>, u8),
     Claim(u8),
+    ClaimAs(u8),
+    Move(u8, u8, u8),
+    HandOver(u8, Option<u8>, u8),
+    Gone(u8),
     Reply(u8, u16),
     Reserve(u8, u16, u16),
     Ask(u8),
@@ -49,6 +53,11 @@ pub(crate) fn op() -> impl Strategy<Value = Op> {
         12 => (owner.clone(), seat.clone(), proptest::option::weighted(0.3, 0..4_u8), word.clone())
             .prop_map(|(a, b, c, d)| Op::Accept(a, b, c, d)),
         12 => (1..4_u8).prop_map(Op::Claim),
+        6 => (0..3_u8).prop_map(Op::ClaimAs),
+        3 => (owner.clone(), n, 0..3_u8).prop_map(|(a, b, c)| Op::Move(a, b, c)),
+        4 => (n, proptest::option::weighted(0.8, 0..3_u8), 0..20_u8)
+            .prop_map(|(a, b, c)| Op::HandOver(a, b, c)),
+        2 => (0..3_u8).prop_map(Op::Gone),
         6 => (n, any::<u16>()).prop_map(|(a, b)| Op::Reply(a, b)),
         4 => (n, 0..500_u16, 0..2_000_u16).prop_map(|(a, b, c)| Op::Reserve(a, b, c)),
         4 => n.prop_map(Op::Ask),

@@ -43,6 +43,11 @@ fn key(n: u8) -> SessionKey {
     SessionKey::parse(format!("agent:main:seat-{n}")).unwrap()
 }
 
+/// A worker that comes back.
+fn named(n: u8) -> WorkerId {
+    WorkerId::from_u128(1_000 + u128::from(n))
+}
+
 /// One store, and what it has given out.
 pub(crate) struct Side {
     pub(crate) name: &'static str,
@@ -118,6 +123,7 @@ impl Side {
             Signal::Cancel { by } => format!("cancel by {by}"),
             Signal::Answer { choice, .. } => format!("answer {choice:?}"),
             Signal::Steer { text, .. } => format!("steer {text}"),
+            Signal::Move { to, .. } => format!("move to {to}"),
         }
     }
 
@@ -154,12 +160,23 @@ impl Side {
                 self.seat(op)
             }
             Op::Accept(of, seat, name, word) => self.accept(*of, *seat, *name, *word),
-            Op::Claim(slots) => self.claims_of(*slots),
+            Op::Claim(slots) => self.claims_of(None, *slots),
+            Op::ClaimAs(w) => self.claims_of(Some(*w), 1),
+            Op::Gone(w) => told(block_on(self.store.worker_gone(named(*w))), |n| {
+                n.to_string()
+            }),
             Op::Reply(n, cost) => self.reply(*n, u64::from(*cost)),
             Op::Ask(n) => self.ask(*n),
             Op::Resolve(n, yes) => self.resolve(*n, *yes),
-            Op::Reserve(..) | Op::Park(..) | Op::Finish(..) | Op::Nothing(..) | Op::Extend(..) => {
-                self.held(op)
+            Op::Reserve(..)
+            | Op::Park(..)
+            | Op::HandOver(..)
+            | Op::Finish(..)
+            | Op::Nothing(..)
+            | Op::Extend(..) => self.held(op),
+            Op::Move(of, n, w) => {
+                let (to, by) = (named(*w), "test".to_owned());
+                self.tell(*of, *n, Signal::Move { to, by })
             }
             Op::Cancel(of, n) => {
                 let by = "test".to_owned();
@@ -231,6 +248,19 @@ impl Side {
                     Wake::Owner { until: at }
                 } else {
                     Wake::Retry { at }
+                };
+                told(
+                    self.append(&claim, vec![Entry::Parked { until }], vec![]),
+                    |it| it,
+                )
+            }
+            Op::HandOver(n, w, secs) => {
+                let Some(claim) = self.claim(*n) else {
+                    return "-".to_owned();
+                };
+                let until = Wake::Handover {
+                    to: w.map(named),
+                    until: self.now().plus(Duration::from_secs(u64::from(*secs))),
                 };
                 told(
                     self.append(&claim, vec![Entry::Parked { until }], vec![]),
@@ -347,10 +377,11 @@ impl Side {
         })
     }
 
-    fn claims_of(&mut self, slots: u8) -> String {
+    fn claims_of(&mut self, who: Option<u8>, slots: u8) -> String {
+        let fresh = WorkerId::mint(self.now(), self.next());
         let offer = Offer {
             slots: u32::from(slots),
-            ..Offer::one(WorkerId::mint(self.now(), self.next()))
+            ..Offer::one(who.map_or(fresh, named))
         };
         let claims = match block_on(self.store.claim(&offer, LEASE)) {
             Ok(claims) => claims,

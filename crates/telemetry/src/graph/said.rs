@@ -105,6 +105,10 @@ pub(super) fn sentence(entry: &Entry, name: &str, rest: Rest) -> String {
                 format!("the run began to wait for the owner, at most until {until}")
             }
             Wake::Retry { at } => format!("the run began to wait for a retry at {at}"),
+            Wake::Handover { to: Some(to), .. } => format!("the run was handed to worker {to}"),
+            Wake::Handover { to: None, .. } => {
+                "its worker stopped and gave the run to others".to_owned()
+            }
         },
         Entry::Finished {
             outcome,

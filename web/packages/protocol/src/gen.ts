@@ -2939,6 +2939,16 @@ export interface RunLog {
   next?: number;
 }
 
+/** Result of `runs.move`. */
+export interface RunMoved {
+  /** The run as it stands now; `worker` still tells who has it. */
+  run: RunRow;
+  /** The worker that is to have the next step. */
+  to: WorkerId;
+  /** Whether it has the run already. */
+  there: boolean;
+}
+
 /** Where a run stands. */
 export type RunPhase = "queued" | "running" | "waiting_approval" | "unknown" | "done" | "failed" | "cancelled";
 
@@ -2994,6 +3004,14 @@ export interface RunsLogParams {
   runId: string;
   /** From this position on; 1 by default. */
   from?: number;
+}
+
+/** Parameters of `runs.move`. */
+export interface RunsMoveParams {
+  /** Name or identifier. */
+  runId: string;
+  /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
+  to: string;
 }
 
 /** Result of `runs.list`. */
@@ -4645,16 +4663,29 @@ export interface WorkerRow {
   host: string;
   /** Process id. */
   pid: number;
+  /** Of the program. */
+  version: string;
+  /** Whether it takes runs. */
+  state: WorkerState;
   /** Runs at once. */
   slots: number;
   /** Runs it has now. */
   runs: RunId[];
   /** Start. */
   startedAt: Timestamp;
-  /** Last sign of life. */
+  /** Last sign of life, by the clock of the store. */
   seenAt: Timestamp;
   /** Whether that was less than half a minute ago. */
   alive: boolean;
+}
+
+/** Whether a worker takes runs. */
+export type WorkerState = "working" | "draining" | "silent";
+
+/** Parameters of `workers.drain`. */
+export interface WorkersDrainParams {
+  /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
+  worker: string;
 }
 
 /** Result of `workers.list`. */
@@ -4877,6 +4908,8 @@ export interface Methods {
   "runs.list": { params: RunsListParams; result: RunsPage };
   /** Return a run's log, entry by entry. */
   "runs.log": { params: RunsLogParams; result: RunLog };
+  /** Let another worker take a run's next step. What is under way ends where it began; a run that waits goes there when it goes on. Clients that follow the run notice nothing. */
+  "runs.move": { params: RunsMoveParams; result: RunMoved };
   /** Explain a run: each step, what policy said about each call, what each model call cost. */
   "trace.why": { params: TraceWhyParams; result: TraceExplained };
   /** Send this connection `sessions.changed` and `session.message` events from now on. With parameters of a list, the list comes with the answer. */
@@ -4947,6 +4980,8 @@ export interface Methods {
   "usage.cost": { params: UsageCostParams; result: UsageCosts };
   /** List the workers and what they have. */
   "workers.list": { params: NoParams; result: WorkersPage };
+  /** Ask a worker to take no more runs, to hand over what it has before the next step, and to end. */
+  "workers.drain": { params: WorkersDrainParams; result: WorkerRow };
 }
 
 /** What each event of the frames protocol carries. */
@@ -6715,6 +6750,12 @@ export const decodeRunLog: d.Decoder<RunLog> = d.object<RunLog>({
   next: d.optional(d.integer(0, 9007199254740991)),
 }, "open");
 
+export const decodeRunMoved: d.Decoder<RunMoved> = d.object<RunMoved>({
+  run: d.lazy(() => decodeRunRow),
+  to: d.lazy(() => decodeWorkerId),
+  there: d.boolean,
+}, "open");
+
 export const decodeRunPhase: d.Decoder<RunPhase> = d.words(["queued", "running", "waiting_approval", "unknown", "done", "failed", "cancelled"]);
 
 export const decodeRunRow: d.Decoder<RunRow> = d.object<RunRow>({
@@ -6746,6 +6787,11 @@ export const decodeRunsListParams: d.Decoder<RunsListParams> = d.object<RunsList
 export const decodeRunsLogParams: d.Decoder<RunsLogParams> = d.object<RunsLogParams>({
   runId: d.text,
   from: d.optional(d.integer(0, 9007199254740991)),
+}, "closed");
+
+export const decodeRunsMoveParams: d.Decoder<RunsMoveParams> = d.object<RunsMoveParams>({
+  runId: d.text,
+  to: d.text,
 }, "closed");
 
 export const decodeRunsPage: d.Decoder<RunsPage> = d.object<RunsPage>({
@@ -7697,12 +7743,20 @@ export const decodeWorkerRow: d.Decoder<WorkerRow> = d.object<WorkerRow>({
   id: d.lazy(() => decodeWorkerId),
   host: d.text,
   pid: d.integer(0, 4294967295),
+  version: d.text,
+  state: d.lazy(() => decodeWorkerState),
   slots: d.integer(0, 4294967295),
   runs: d.list(d.lazy(() => decodeRunId)),
   startedAt: d.lazy(() => decodeTimestamp),
   seenAt: d.lazy(() => decodeTimestamp),
   alive: d.boolean,
 }, "open");
+
+export const decodeWorkerState: d.Decoder<WorkerState> = d.words(["working", "draining", "silent"]);
+
+export const decodeWorkersDrainParams: d.Decoder<WorkersDrainParams> = d.object<WorkersDrainParams>({
+  worker: d.text,
+}, "closed");
 
 export const decodeWorkersPage: d.Decoder<WorkersPage> = d.object<WorkersPage>({
   workers: d.list(d.lazy(() => decodeWorkerRow)),
@@ -7815,6 +7869,7 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "users.prefs.get": d.lazy(() => decodeUsersPrefsParams),
   "runs.list": d.lazy(() => decodeRunsListParams),
   "runs.log": d.lazy(() => decodeRunsLogParams),
+  "runs.move": d.lazy(() => decodeRunsMoveParams),
   "trace.why": d.lazy(() => decodeTraceWhyParams),
   "sessions.subscribe": d.lazy(() => decodeSessionsListParams),
   "sessions.unsubscribe": d.lazy(() => decodeNoParams),
@@ -7850,6 +7905,7 @@ export const params: { [M in keyof Methods]: d.Decoder<Methods[M]["params"]> } =
   "usage.status": d.lazy(() => decodeNoParams),
   "usage.cost": d.lazy(() => decodeUsageCostParams),
   "workers.list": d.lazy(() => decodeNoParams),
+  "workers.drain": d.lazy(() => decodeWorkersDrainParams),
 };
 
 export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } = {
@@ -7956,6 +8012,7 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "users.prefs.get": d.lazy(() => decodeUsersPrefs),
   "runs.list": d.lazy(() => decodeRunsPage),
   "runs.log": d.lazy(() => decodeRunLog),
+  "runs.move": d.lazy(() => decodeRunMoved),
   "trace.why": d.lazy(() => decodeTraceExplained),
   "sessions.subscribe": d.lazy(() => decodeSessionsSubscribed),
   "sessions.unsubscribe": d.lazy(() => decodeSessionsSubscribed),
@@ -7991,6 +8048,7 @@ export const results: { [M in keyof Methods]: d.Decoder<Methods[M]["result"]> } 
   "usage.status": d.lazy(() => decodeUsageReport),
   "usage.cost": d.lazy(() => decodeUsageCosts),
   "workers.list": d.lazy(() => decodeWorkersPage),
+  "workers.drain": d.lazy(() => decodeWorkerRow),
 };
 
 export const events: { [E in keyof Events]: d.Decoder<Events[E]> } = {
