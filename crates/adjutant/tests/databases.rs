@@ -225,6 +225,38 @@ fn question(of: &Installation<'_>) -> String {
     panic!("nobody asks");
 }
 
+/// Saved while it runs, and back into another database.
+fn saved_and_restored(it: &Installation<'_>, folder: &Path) {
+    let home = it.home;
+    let archive = folder.join("all.tar");
+    let archive = archive.to_str().unwrap();
+    it.says(&["backup", archive]);
+    it.ends(5, &["restore", archive, "--yes"]);
+    it.says(&["gateway", "stop"]);
+    let full = it.ends(5, &["restore", archive, "--yes"]);
+    assert!(full.contains("is not empty"), "{full}");
+    let token = std::fs::read(home.join("token")).unwrap();
+    std::fs::write(home.join("workspace/notes.md"), "lost").unwrap();
+    let back = it.says(&["restore", archive, "--database", "env:RESTORED", "--yes"]);
+    assert!(back.contains("its rows are in "), "{back}");
+    assert_eq!(std::fs::read(home.join("token")).unwrap(), token);
+    let notes = std::fs::read_to_string(home.join("workspace/notes.md")).unwrap();
+    assert_eq!(notes, "hello");
+    it.says(&["verify"]);
+    let status = it.json(&["db", "status"]);
+    assert!(
+        status["at"].as_str().unwrap().ends_with("/restored"),
+        "{status}"
+    );
+    it.says(&["gateway", "start"]);
+    let again = say(it, "parked-key", "write \"hello\" to notes.md");
+    assert_eq!(
+        (&again["runId"], &again["status"]),
+        (&"parked-key".into(), &"ok".into())
+    );
+    it.says(&["gateway", "stop"]);
+}
+
 // covers: R5, R10, R14, R23, R38, S48
 #[test]
 fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
@@ -312,34 +344,7 @@ fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
     let found = it.says(&["memory", "search", "printer"]);
     assert!(found.contains("upstairs"), "{found}");
 
-    // Saved while it runs, and back into another database.
-    let archive = folder.path().join("all.tar");
-    let archive = archive.to_str().unwrap();
-    it.says(&["backup", archive]);
-    it.ends(5, &["restore", archive, "--yes"]);
-    it.says(&["gateway", "stop"]);
-    let full = it.ends(5, &["restore", archive, "--yes"]);
-    assert!(full.contains("is not empty"), "{full}");
-    let token = std::fs::read(home.join("token")).unwrap();
-    std::fs::write(home.join("workspace/notes.md"), "lost").unwrap();
-    let back = it.says(&["restore", archive, "--database", "env:RESTORED", "--yes"]);
-    assert!(back.contains("its rows are in "), "{back}");
-    assert_eq!(std::fs::read(home.join("token")).unwrap(), token);
-    let notes = std::fs::read_to_string(home.join("workspace/notes.md")).unwrap();
-    assert_eq!(notes, "hello");
-    it.says(&["verify"]);
-    let status = it.json(&["db", "status"]);
-    assert!(
-        status["at"].as_str().unwrap().ends_with("/restored"),
-        "{status}"
-    );
-    it.says(&["gateway", "start"]);
-    let again = say(&it, "parked-key", "write \"hello\" to notes.md");
-    assert_eq!(
-        (&again["runId"], &again["status"]),
-        (&"parked-key".into(), &"ok".into())
-    );
-    it.says(&["gateway", "stop"]);
+    saved_and_restored(&it, folder.path());
 
     // And home again, into a file.
     it.says(&["db", "copy", "--to", "sqlite", "--yes"]);

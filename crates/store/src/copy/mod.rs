@@ -176,7 +176,7 @@ pub async fn check_target(to: &Database) -> Result<(), CopyError> {
     let rows: Vec<(String, u64)> = found
         .tables
         .into_iter()
-        .filter(|(table, n)| *n > 0 && (!left.contains(&table.as_str()) || table == "workers"))
+        .filter(|(table, n)| *n > 0 && !left.contains(&table.as_str()))
         .collect();
     if rows.is_empty() {
         Ok(())

@@ -326,7 +326,7 @@ fn a_target_that_is_not_empty_or_not_whole_is_told_and_left_as_it_is() {
         let cut = copy::import(Cursor::new(half[..half.len() - 1].to_owned()), &to, &quiet).await;
         assert!(matches!(cut, Err(CopyError::Cut)), "{cut:?}");
         let (end, before) = text.split_last().unwrap();
-        let fewer = [&before[..before.len() - 1], &[end.clone()]]
+        let fewer = [&before[..before.len() - 1], std::slice::from_ref(end)]
             .concat()
             .concat();
         let wrong = copy::import(Cursor::new(fewer), &to, &quiet).await;
@@ -357,13 +357,9 @@ fn a_target_that_is_not_empty_or_not_whole_is_told_and_left_as_it_is() {
         }
         // A file that was begun goes again when its source fails.
         let empty = tempfile::tempdir().unwrap();
-        let nothing = copy::copy(
-            &file(&dir.path().join("no")),
-            &file(empty.path()),
-            AT,
-            &quiet,
-        );
-        assert!(matches!(nothing.await, Err(CopyError::Missing { .. })));
+        let (no, into) = (file(&dir.path().join("no")), file(empty.path()));
+        let nothing = copy::copy(&no, &into, AT, &quiet).await;
+        assert!(matches!(nothing, Err(CopyError::Missing { .. })));
         assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
     });
 }
@@ -458,5 +454,93 @@ fn a_login_that_may_change_no_schema_may_be_copied_with() {
         let key = SessionKey::parse("agent:main:two").unwrap();
         let seat = store.session(&OwnerId::local(), &key).await.unwrap();
         assert!(seat.is_some());
+    });
+}
+
+// covers: R23, S49
+#[test]
+fn devices_requests_and_mailboxes_move_there_and_back_and_what_has_no_place_is_named() {
+    let Some(cluster) = cluster() else { return };
+    let databases = [(); 2].map(|()| cluster.database());
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let admin = connect(&databases[0].url).await;
+        let device = "cd".repeat(32);
+        let as_owner = "begin; set local role adjutant_app; set local search_path to adjutant;
+                        select set_config('request.jwt.claims', '{\"sub\":\"local\"}', true);";
+        let sql = format!(
+            "{as_owner}
+             insert into devices (owner, id, public_key, display_name, platform, client_id, client_mode, roles, scopes,
+                 claims, approved_by, approved_via, created_at, approved_at)
+             values ('local', '{device}', 'key', 'a “phone”\\n', 'linux', 'cli', 'cli', '[]', '[]', '{{}}', 'me', 'silent', 1, 1);
+             insert into device_tokens (owner, device, role, via, scopes, salt, digest, created_at)
+             values ('local', '{device}', 'node', 'silent', '[]', 'salt', 'digest', 1);
+             insert into setup_codes (owner, digest, roles, scopes, made_by, expires_at)
+             values ('local', 'code', '[]', '[]', 'me', 1);
+             insert into pairings (id, owner, device, source, reason, state, ask, created_at, expires_at)
+             values ('pair_1', 'local', '{device}', 'socket', 'new', 'open', '{{}}', 1, 9223372036854775807);
+             insert into node_invokes (id, owner, node, command, key, digest, asked_by, created_at, deadline_at)
+             values ('inv_1', 'local', '{device}', 'system.which', 'k', 'd', 'me', 1, 2);
+             commit"
+        );
+        admin.batch_execute(&sql).await.unwrap();
+        let (first, back, again) = (
+            server(&databases[0].url),
+            file(dir.path()),
+            server(&databases[1].url),
+        );
+        copy::copy(&first, &back, AT, &quiet).await.unwrap();
+        copy::copy(&back, &again, AT, &quiet).await.unwrap();
+        let everything = Selection::Everything;
+        let all = lines(&first, &everything).await;
+        assert_eq!(rows_of(&all)["device_tokens"][0]["salt"], "salt");
+        assert_eq!(rows_of(&all)["pairings"][0]["expires_at"], i64::MAX);
+        same(&all, &lines(&back, &everything).await).unwrap();
+        same(&all, &lines(&again, &everything).await).unwrap();
+
+        // SQLite has no shares.
+        let share = format!(
+            "{as_owner} insert into shares (id, owner, kind, grantee, created_at)
+                        values ('share_1', 'local', 'memory', 'friend', 1); commit"
+        );
+        admin.batch_execute(&share).await.unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let refused = copy::copy(&first, &file(other.path()), AT, &quiet).await;
+        assert!(
+            matches!(&refused, Err(CopyError::NoPlace { table, .. }) if table == "shares"),
+            "{refused:?}"
+        );
+        assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0);
+    });
+}
+
+#[test]
+fn a_nul_is_replaced_in_words_and_refused_in_the_audit_chain() {
+    let Some(cluster) = cluster() else { return };
+    let databases = [(); 2].map(|()| cluster.database());
+    let dir = tempfile::tempdir().unwrap();
+    drop(sqlite(dir.path(), &SimClock::new(), 1));
+    let db = rusqlite::Connection::open(dir.path().join("adjutant.db")).unwrap();
+    db.execute(
+        "insert into threads (id, owner, agent, title, created_at, updated_at) values ('t', 'local', 'main', ?, 1, 1)",
+        ["a\0b"],
+    )
+    .unwrap();
+    runtime().block_on(async {
+        let to = server(&databases[0].url);
+        copy::copy(&file(dir.path()), &to, AT, &quiet).await.unwrap();
+        let rows = rows_of(&lines(&to, &Selection::Data).await);
+        assert_eq!(rows["threads"][0]["title"], "a\u{fffd}b");
+        db.execute(
+            "insert into audit values (1, 1, 'local', ?, 'a', 's', '{}', 'hash')",
+            ["me\0"],
+        )
+        .unwrap();
+        let refused = copy::copy(&file(dir.path()), &server(&databases[1].url), AT, &quiet).await;
+        assert!(
+            matches!(&refused, Err(CopyError::Value { table, column, .. }) if table == "audit" && column == "by"),
+            "{refused:?}"
+        );
+        check_target(&server(&databases[1].url)).await.unwrap();
     });
 }
