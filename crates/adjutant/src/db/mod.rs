@@ -418,3 +418,45 @@ pub(crate) fn failure(error: &CopyError) -> Failure {
             .with_hint("nothing was copied; it can be done again"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_typed_next_is_one_word_for_a_shell() {
+        assert_eq!(quoted("env:ADJUTANT_DB"), "env:ADJUTANT_DB");
+        let url = "postgresql:///x?host=/run/pg&sslmode=disable";
+        assert_eq!(quoted(url), format!("'{url}'"));
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    // covers: S45
+    #[test]
+    fn a_password_on_the_command_line_is_refused_and_not_repeated() {
+        let refused = typed("postgresql://me:hunter2@db.example.com/x").unwrap_err();
+        assert_eq!(refused.exit, Exit::Usage);
+        assert!(!refused.text().contains("hunter2"), "{}", refused.text());
+        assert!(refused.text().contains("env:NAME"));
+        assert!(typed("postgresql://me@db.example.com/x").is_ok());
+    }
+
+    #[test]
+    fn who_comes_second_or_too_early_is_told_what_to_do() {
+        let behind = failure(&CopyError::Schema {
+            at: "x".to_owned(),
+            found: 1,
+            known: 2,
+        });
+        assert_eq!(behind.exit, Exit::Conflict);
+        assert!(behind.text().contains("adjutant db migrate"));
+        let full = failure(&CopyError::NotEmpty {
+            at: "x".to_owned(),
+            tables: vec![("runs".to_owned(), 3)],
+        });
+        assert_eq!(full.exit, Exit::Conflict);
+        assert!(full.text().contains("runs 3"), "{}", full.text());
+    }
+}
