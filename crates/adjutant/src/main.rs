@@ -4,6 +4,7 @@ mod backup;
 mod canvas;
 mod config;
 mod daemon;
+mod db;
 mod demo;
 mod doctor;
 mod doors;

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::failure::Failure;
 use crate::host_backup::Backups;
+use crate::host_db::Databases;
 use crate::host_node::NodeControl;
 use crate::host_tls::TlsState;
 
@@ -29,7 +30,7 @@ pub enum SandboxDriver {
 
 /// What the program around the terminal can do.
 #[async_trait]
-pub trait Host: NodeControl + Backups + Send + Sync {
+pub trait Host: NodeControl + Backups + Databases + Send + Sync {
     /// Takes over the flags that concern the host. Called once, before anything else.
     ///
     /// # Errors

@@ -27,7 +27,17 @@ pub trait Backups: Send + Sync {
     ///
     /// # Errors
     /// [`Exit::Conflict`](crate::Exit::Conflict) while a gateway runs; when the file is no backup, or not whole.
-    async fn restore(&self, file: PathBuf) -> Result<RestoreDone, Failure>;
+    async fn restore(&self, options: RestoreOptions) -> Result<RestoreDone, Failure>;
+}
+
+/// What is restored, and where its database goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoreOptions {
+    /// The backup.
+    pub file: PathBuf,
+    /// The empty PostgreSQL database for a backup that was made of one, as a person typed it. None: what the settings in
+    /// the backup say.
+    pub database: Option<String>,
 }
 
 /// What to back up, and where to.
@@ -49,6 +59,9 @@ pub struct BackupDone {
     pub files: u64,
     /// Its size.
     pub bytes: u64,
+    /// The PostgreSQL database whose rows are in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
 }
 
 /// A backup that was put in place.
@@ -63,6 +76,9 @@ pub struct RestoreDone {
     pub made_at: Timestamp,
     /// The version that made it.
     pub made_by: String,
+    /// The PostgreSQL database that was filled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     /// Where the state directory of before is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aside: Option<PathBuf>,

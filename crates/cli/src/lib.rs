@@ -21,6 +21,7 @@ mod failure;
 mod follow;
 mod host;
 mod host_backup;
+mod host_db;
 mod host_node;
 mod host_tls;
 mod lines;
@@ -38,7 +39,11 @@ pub use host::{
     SandboxDriver, ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants,
     WorkerOptions, Workers,
 };
-pub use host_backup::{BackupDone, BackupOptions, Backups, RestoreDone};
+pub use host_backup::{BackupDone, BackupOptions, Backups, RestoreDone, RestoreOptions};
+pub use host_db::{
+    Databases, DbCopied, DbCopy, DbCopyPlan, DbExport, DbExported, DbMigrated, DbPending, DbSchema,
+    DbSchemaState, DbServer, DbStatus, Existing, KeepCopy, Seen,
+};
 pub use host_node::{NodeControl, NodeOptions, NodeState};
 pub use host_tls::TlsState;
 pub use reference::reference_markdown;

@@ -250,6 +250,21 @@ impl Terminal {
         drop(writeln!(err, "{text}").and_then(|()| err.flush()));
     }
 
+    /// Whether a line that is drawn again can be shown: stderr is a terminal, and people look at it.
+    pub(crate) fn shows_status(&self) -> bool {
+        self.kinds.err == Kind::Terminal && self.form == Form::Human && !self.quiet
+    }
+
+    /// A line on stderr in the place of the one before; empty: none.
+    pub(crate) fn status(&self, text: &str) {
+        let mut err = self
+            .err
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Nothing can be said about a stderr that does not take it.
+        drop(write!(err, "\r\x1b[K{text}").and_then(|()| err.flush()));
+    }
+
     /// A failure: one document on stdout with `--json`, else words on stderr.
     pub(crate) fn fail(&self, failure: &Failure) {
         if failure.code == READER_GONE {

@@ -22,6 +22,17 @@ pub fn database(
     }))
 }
 
+/// The URL that a reference leads to: `env:NAME`, `file:/path`, or a URL without a password.
+///
+/// # Errors
+/// [`PostgresError::Url`]: it leads nowhere, or holds a password itself (S45).
+pub fn url_of(
+    reference: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, PostgresError> {
+    url(reference, env)
+}
+
 fn url(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, PostgresError> {
     let wrong = |reason: String| PostgresError::Url { reason };
     match reference.split_once(':') {
@@ -32,8 +43,8 @@ fn url(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, 
             .map(|it| it.trim().to_owned())
             .map_err(|error| wrong(format!("cannot read `{path}`: {error}"))),
         _ if holds_password(reference)? => Err(wrong(
-            "a password does not belong into the settings: put the URL into a variable and write `env:NAME`, or into a \
-             file only you can read and write `file:/path`"
+            "a password does not belong into settings and command lines, where others can read it: put the URL into a \
+             variable and write `env:NAME`, or into a file only you can read and write `file:/path`"
                 .to_owned(),
         )),
         _ => Ok(reference.to_owned()),

@@ -9,6 +9,7 @@
 mod buckets;
 mod bus;
 mod config;
+pub mod copy;
 mod database;
 mod error;
 mod file;
@@ -27,7 +28,7 @@ mod writer;
 
 pub use bus::LocalBus;
 pub use config::{Config, ConfigError};
-pub use database::database;
+pub use database::{database, url_of};
 pub use error::OpenError;
 pub use file::{FILE_NAME, quarantine, snapshot};
 pub use lock::{Lock, LockError};

@@ -91,6 +91,41 @@ fn migrate_with(
     Ok(())
 }
 
+/// The newest version that this program has.
+pub(crate) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// The names of those that a file of this version lacks, in order.
+pub(crate) fn after(version: u32) -> Vec<String> {
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let names = MIGRATIONS.iter().map(|it| it.name.to_owned());
+    names.skip(done).collect()
+}
+
+/// The version of a file, which is only read.
+///
+/// # Errors
+/// [`OpenError::Foreign`] when its migrations are not ours.
+pub(crate) fn found(db: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let done = applied(db).map_err(|fault| match fault {
+        Fault::Sql(error) => open_error(path, &error),
+        Fault::Store(error) => OpenError::Sqlite {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
+    })?;
+    for (number, (migration, checksum_found)) in (1..).zip(MIGRATIONS.iter().zip(&done)) {
+        if *checksum_found != checksum(migration.sql) {
+            return Err(OpenError::Foreign {
+                path: path.to_owned(),
+                number,
+            });
+        }
+    }
+    Ok(u32::try_from(done.len()).unwrap_or(u32::MAX))
+}
+
 /// The checksums of what was applied, in order.
 fn applied(db: &Connection) -> Done<Vec<String>> {
     let there = db.one(

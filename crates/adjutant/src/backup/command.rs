@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 
-use adjutant_cli::{BackupDone, BackupOptions, Backups, Exit, Failure, RestoreDone};
+use adjutant_cli::{
+    BackupDone, BackupOptions, Backups, Exit, Failure, RestoreDone, RestoreOptions,
+};
 use adjutant_ports::clock::Clock as _;
 use async_trait::async_trait;
 
-use super::{BackupError, Manifest, Workspaces, create, restore};
+use super::{BackupError, Image, Manifest, Workspaces, create_with, restore, rows};
 use crate::doors::SystemClock;
-use crate::failures;
 use crate::host::Machine;
+use crate::{db, failures};
 
 #[async_trait]
 impl Backups for Machine {
     async fn backup(&self, options: BackupOptions) -> Result<BackupDone, Failure> {
-        let home = self.home()?;
+        let (home, settings) = self.settings()?;
+        let server = adjutant_store::database(&settings.current().tree.store, &db::variable)
+            .map_err(|error| failures::database(&error))?;
         let now = SystemClock::new().now();
         let file = options.file.unwrap_or_else(|| {
             // The day and the second: two backups of a day are two files.
@@ -32,7 +36,17 @@ impl Backups for Machine {
             Workspaces::With
         };
         let to = file.clone();
-        let work = move || create(&home, &to, workspaces, &Manifest::new(now));
+        let (manifest, image) = match server {
+            Some(options) => {
+                let (database, rows) = rows::save(&home, &file, options, now)
+                    .await
+                    .map_err(|error| failure(&error))?;
+                (Manifest::of_rows(now, database), Image::Rows(rows))
+            }
+            None => (Manifest::new(now), Image::File),
+        };
+        let database = manifest.database.clone();
+        let work = move || create_with(&home, &to, workspaces, &manifest, &image);
         let made = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| Failure::new(Exit::Failed, "INTERNAL", error.to_string()))?
@@ -41,6 +55,7 @@ impl Backups for Machine {
             file: std::path::absolute(&file).unwrap_or(file),
             files: made.files,
             bytes: made.bytes,
+            database,
         })
     }
 
@@ -49,9 +64,13 @@ impl Backups for Machine {
         Ok(home.exists().then_some(home))
     }
 
-    async fn restore(&self, file: PathBuf) -> Result<RestoreDone, Failure> {
+    async fn restore(&self, options: RestoreOptions) -> Result<RestoreDone, Failure> {
         let home = self.home()?;
-        let back = restore(&home, &file)
+        if let Some(text) = &options.database {
+            // What is wrong with it is told before anything is unpacked.
+            db::typed(text)?;
+        }
+        let back = restore(&home, &options.file, options.database.as_deref())
             .await
             .map_err(|error| failure(&error))?;
         Ok(RestoreDone {
@@ -59,6 +78,7 @@ impl Backups for Machine {
             files: back.files,
             made_at: back.manifest.at,
             made_by: back.manifest.version,
+            database: back.database,
             aside: back.aside,
         })
     }
@@ -74,6 +94,14 @@ fn failure(error: &BackupError) -> Failure {
         BackupError::Inside { .. } => Failure::new(Exit::Usage, "USAGE", error.to_string())
             .with_hint("name a file in another folder, best on another disk"),
         BackupError::Io { path, source } => Failure::io(path.display(), source),
+        BackupError::Rows(error) => db::failure(error),
+        BackupError::NoDatabase { .. } => Failure::new(Exit::Usage, "USAGE", error.to_string())
+            .with_hint("name an empty database with `--database env:NAME`; nothing was changed"),
+        BackupError::NoRows { .. } => Failure::new(Exit::Usage, "USAGE", error.to_string())
+            .with_hint("restore it without `--database`, then `adjutant db copy --to …`"),
+        BackupError::Settings { .. } => {
+            Failure::new(Exit::Config, "CONFIG", error.to_string()).with_hint("nothing was changed")
+        }
         BackupError::Foreign { .. } => Failure::new(Exit::Failed, "FOREIGN", error.to_string())
             .with_hint("nothing was changed"),
         BackupError::Broken { .. } => Failure::new(Exit::Failed, "CORRUPT", error.to_string())

@@ -1,11 +1,12 @@
 //! One file with everything of a state directory, taken while it is in use, and the way back (R23).
 //!
 //! The file is a tar archive: the first entry says what it is, then come the store as of one moment and every other file
-//! as it lies there. Locks, sockets and logs belong to a process, not to its owner, and stay behind. The archive holds the
+//! as it lies there. The store is the SQLite file, or the rows of a server's database as lines. Locks, sockets and logs belong to a process, not to its owner, and stay behind. The archive holds the
 //! token and the words of every conversation, so only its owner may read it.
 
 mod command;
 mod restore;
+mod rows;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
@@ -21,8 +22,12 @@ pub(crate) use restore::restore;
 
 /// What the first entry is called.
 const MANIFEST: &str = "adjutant-backup.json";
-/// The format of archives that this program writes.
-const FORMAT: u32 = 1;
+/// The format of archives with a SQLite file in them.
+const FORMAT_FILE: u32 = 1;
+/// The format of archives with the rows of a server's database in them.
+const FORMAT_ROWS: u32 = 2;
+/// What those rows are called in the archive: the lines of `adjutant db export`, with nothing left out.
+const ROWS_NAME: &str = "adjutant-rows.jsonl";
 /// Bytes of the first entry, at most.
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024;
 /// Folders within folders, at most.
@@ -36,6 +41,9 @@ pub(crate) struct Manifest {
     pub(crate) version: String,
     /// When, in milliseconds since 1970.
     pub(crate) at: Timestamp,
+    /// The server and database whose rows are in it; none: the SQLite file is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) database: Option<String>,
 }
 
 /// Why there is no backup, or no way back from it.
@@ -70,6 +78,29 @@ pub(crate) enum BackupError {
     /// The store cannot be read or opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The rows of a server's database cannot be read, or not be put into another.
+    #[error(transparent)]
+    Rows(#[from] adjutant_store::copy::CopyError),
+    /// Nobody says where the rows go.
+    #[error("`{}` holds the rows of a PostgreSQL database, and nothing says which one they go to", path.display())]
+    NoDatabase {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// A database was named for an archive that holds a file.
+    #[error("`{}` holds a SQLite file: there are no rows for a PostgreSQL database in it", path.display())]
+    NoRows {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// The settings in the archive cannot be used.
+    #[error("the settings in `{}` cannot be used: {reason}", path.display())]
+    Settings {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Not an archive of ours, or a newer one.
     #[error("`{}` is no backup that this program can restore: {reason}", path.display())]
     Foreign {
@@ -114,17 +145,28 @@ pub(crate) enum Workspaces {
 }
 
 /// Writes an archive of `home` to `file`. Nothing is at `file` before it is complete and on the disk.
+#[cfg(test)]
 pub(crate) fn create(
     home: &Path,
     file: &Path,
     workspaces: Workspaces,
     manifest: &Manifest,
 ) -> Result<Made, BackupError> {
-    if !home.join(adjutant_store::FILE_NAME).exists() {
-        return Err(BackupError::NoStore {
-            home: home.to_owned(),
-        });
-    }
+    let image = Image::File;
+    create_with(home, file, workspaces, manifest, &image)
+}
+
+/// What an archive holds of the store.
+#[derive(Debug)]
+pub(crate) enum Image {
+    /// The SQLite file, of which a copy is made.
+    File,
+    /// Rows of a server's database, which were written there.
+    Rows(Scrap),
+}
+
+/// Why `file` cannot be written, before anything is read for it.
+pub(crate) fn check(home: &Path, file: &Path) -> Result<PathBuf, BackupError> {
     let file = std::path::absolute(file).map_err(io_error(file))?;
     let folder = file.parent().unwrap_or(&file).to_owned();
     let inside = |it: &Path| {
@@ -140,9 +182,34 @@ pub(crate) fn create(
     if file.exists() {
         return Err(BackupError::Exists { path: file });
     }
+    Ok(file)
+}
+
+/// Writes an archive with this image of the store.
+pub(crate) fn create_with(
+    home: &Path,
+    file: &Path,
+    workspaces: Workspaces,
+    manifest: &Manifest,
+    store: &Image,
+) -> Result<Made, BackupError> {
+    if matches!(store, Image::File) && !home.join(adjutant_store::FILE_NAME).exists() {
+        return Err(BackupError::NoStore {
+            home: home.to_owned(),
+        });
+    }
+    let file = check(home, file)?;
+    let folder = file.parent().unwrap_or(&file).to_owned();
     let partial = Scrap(beside(&file, "partial"));
-    let image = Scrap(beside(&file, "store"));
-    adjutant_store::snapshot(home, &image.0)?;
+    let made;
+    let (image, name) = match store {
+        Image::File => {
+            made = Scrap(beside(&file, "store"));
+            adjutant_store::snapshot(home, &made.0)?;
+            (&made, adjutant_store::FILE_NAME)
+        }
+        Image::Rows(rows) => (rows, ROWS_NAME),
+    };
     let out = private_file(&partial.0)?;
     let mut archive = Archive {
         tar: tar::Builder::new(io::BufWriter::new(out)),
@@ -150,7 +217,7 @@ pub(crate) fn create(
         files: 0,
     };
     archive.manifest(manifest, &partial.0)?;
-    archive.file(&image.0, Path::new(adjutant_store::FILE_NAME))?;
+    archive.file(&image.0, Path::new(name))?;
     archive.folder(home, Path::new(""), workspaces, 0)?;
     let files = archive.files;
     let out = archive.tar.into_inner().map_err(io_error(&partial.0))?;
@@ -167,15 +234,26 @@ pub(crate) fn create(
 impl Manifest {
     pub(crate) fn new(at: Timestamp) -> Self {
         Self {
-            format: FORMAT,
+            format: FORMAT_FILE,
             version: crate::VERSION.to_owned(),
             at,
+            database: None,
+        }
+    }
+
+    /// Of an archive with the rows of a server's database.
+    pub(crate) fn of_rows(at: Timestamp, database: String) -> Self {
+        Self {
+            format: FORMAT_ROWS,
+            database: Some(database),
+            ..Self::new(at)
         }
     }
 }
 
 /// A file that goes when its work is done, or was not.
-struct Scrap(PathBuf);
+#[derive(Debug)]
+pub(crate) struct Scrap(PathBuf);
 
 impl Drop for Scrap {
     fn drop(&mut self) {
@@ -278,7 +356,12 @@ impl<W: io::Write> Archive<W> {
 
 /// What belongs to a process, or is archived in another way.
 fn stays_behind(name: &str, workspaces: Workspaces) -> bool {
+    let before = name
+        .strip_prefix(adjutant_store::FILE_NAME)
+        .is_some_and(|rest| rest.starts_with(".before-") || rest.starts_with(".copying"));
     let store = name == adjutant_store::FILE_NAME
+        || before
+        || name == ROWS_NAME
         || ["-wal", "-shm", "-journal"]
             .iter()
             .any(|end| name.strip_suffix(end) == Some(adjutant_store::FILE_NAME));
@@ -341,7 +424,7 @@ mod tests {
         seat(&store, "agent:main:later").await;
         drop(store);
 
-        let back = restore(&home, &file).await.unwrap();
+        let back = restore(&home, &file, None).await.unwrap();
         let aside = back.aside.unwrap();
         assert!(aside.join("logs/gateway.log").exists());
         assert_eq!(fs::read_to_string(home.join("token")).unwrap(), "secret");
@@ -378,7 +461,7 @@ mod tests {
         let (dir, home, _store) = home().await;
         let file = dir.path().join("a.tar");
         create(&home, &file, Workspaces::With, &manifest()).unwrap();
-        let refused = restore(&home, &file).await;
+        let refused = restore(&home, &file, None).await;
         assert!(
             matches!(refused, Err(BackupError::Store(OpenError::Locked(_)))),
             "{refused:?}"
@@ -419,20 +502,20 @@ mod tests {
             ("dev", tar::EntryType::Char),
         ] {
             archive(&file, &[(name, kind)]);
-            let refused = restore(&home, &file).await;
+            let refused = restore(&home, &file, None).await;
             assert!(
                 matches!(refused, Err(BackupError::Foreign { .. })),
                 "{name}: {refused:?}"
             );
         }
         archive(&file, &[]);
-        let empty = restore(&home, &file).await;
+        let empty = restore(&home, &file, None).await;
         assert!(
             matches!(empty, Err(BackupError::Foreign { .. })),
             "{empty:?}"
         );
         fs::write(&file, "not an archive").unwrap();
-        let junk = restore(&home, &file).await;
+        let junk = restore(&home, &file, None).await;
         assert!(matches!(junk, Err(BackupError::Foreign { .. })), "{junk:?}");
         assert!(!home.exists() && fs::read_dir(dir.path()).unwrap().count() == 1);
     }
@@ -448,7 +531,7 @@ mod tests {
         // Within the pages of the store, behind its header.
         bytes[4_096..40_960].fill(0x5a);
         fs::write(&file, bytes).unwrap();
-        assert!(restore(&home, &file).await.is_err());
+        assert!(restore(&home, &file, None).await.is_err());
         assert_eq!(fs::read_to_string(home.join("token")).unwrap(), "secret");
     }
 }

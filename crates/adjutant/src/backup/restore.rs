@@ -11,7 +11,8 @@ use adjutant_ports::store::AuditStore as _;
 use adjutant_store::{Config, LocalBus, Lock, OpenError, Sqlite};
 
 use super::{
-    BackupError, FORMAT, MANIFEST, MANIFEST_BYTES_MAX, Manifest, beside, io_error, private_file,
+    BackupError, FORMAT_FILE, FORMAT_ROWS, MANIFEST, MANIFEST_BYTES_MAX, Manifest, ROWS_NAME,
+    beside, io_error, private_file, rows,
 };
 use crate::doors::{OsEntropy, SystemClock};
 use crate::platform;
@@ -23,13 +24,20 @@ pub(crate) struct Restored {
     pub(crate) manifest: Manifest,
     /// Files that were unpacked.
     pub(crate) files: u64,
+    /// The server's database that was filled, if the archive holds the rows of one.
+    pub(crate) database: Option<String>,
     /// Where the state directory of before is now; none if there was none.
     pub(crate) aside: Option<PathBuf>,
 }
 
 /// Puts what is in `file` in the place of `home`, which is moved aside. Nothing is deleted, and nothing changes unless the
-/// store in the archive is whole.
-pub(crate) async fn restore(home: &Path, file: &Path) -> Result<Restored, BackupError> {
+/// store in the archive is whole. The rows of a server's database go into the empty one that `database` names, or else the
+/// settings in the archive.
+pub(crate) async fn restore(
+    home: &Path,
+    file: &Path,
+    database: Option<&str>,
+) -> Result<Restored, BackupError> {
     // Whoever uses it now must end first.
     let lock = match home.exists() {
         true => Some(Lock::acquire(home).map_err(OpenError::from)?),
@@ -37,7 +45,16 @@ pub(crate) async fn restore(home: &Path, file: &Path) -> Result<Restored, Backup
     };
     let staging = Staging(beside(home, "restoring"));
     let (manifest, files) = unpack(file, &staging.0)?;
-    check(file, &staging.0).await?;
+    let filled = if manifest.format == FORMAT_ROWS {
+        Some(rows::fill(file, &staging.0, database).await?)
+    } else if database.is_some() {
+        return Err(BackupError::NoRows {
+            path: file.to_owned(),
+        });
+    } else {
+        check(file, &staging.0).await?;
+        None
+    };
     let now = SystemClock::new().now();
     let aside = match lock {
         Some(lock) => {
@@ -61,6 +78,7 @@ pub(crate) async fn restore(home: &Path, file: &Path) -> Result<Restored, Backup
     Ok(Restored {
         manifest,
         files,
+        database: filled,
         aside,
     })
 }
@@ -113,7 +131,11 @@ fn unpack(file: &Path, into: &Path) -> Result<(Manifest, u64), BackupError> {
                 name.display()
             )));
         }
-        store |= name == Path::new(adjutant_store::FILE_NAME);
+        let wanted = match manifest.format {
+            FORMAT_ROWS => ROWS_NAME,
+            _ => adjutant_store::FILE_NAME,
+        };
+        store |= name == Path::new(wanted);
         let path = into.join(&name);
         if let Some(folder) = path.parent() {
             platform::folders(0o700)
@@ -146,11 +168,11 @@ fn manifest_of(entry: tar::Entry<'_, impl io::Read>) -> Result<Manifest, String>
         .read_to_string(&mut text)
         .map_err(|error| error.to_string())?;
     let manifest: Manifest = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    if manifest.format == FORMAT {
+    if [FORMAT_FILE, FORMAT_ROWS].contains(&manifest.format) {
         Ok(manifest)
     } else {
         Err(format!(
-            "its format is {}, this program knows {FORMAT}; version {} wrote it",
+            "its format is {}, this program knows {FORMAT_ROWS}; version {} wrote it",
             manifest.format, manifest.version
         ))
     }

@@ -10,6 +10,7 @@ use adjutant_domain::time::Span;
 mod agents;
 mod backup;
 mod canvas;
+mod db;
 mod devices;
 mod gateway;
 mod node;
@@ -20,6 +21,7 @@ mod talk;
 pub(crate) use agents::*;
 pub(crate) use backup::*;
 pub(crate) use canvas::*;
+pub(crate) use db::*;
 pub(crate) use devices::*;
 pub(crate) use gateway::*;
 pub(crate) use node::*;
@@ -255,6 +257,15 @@ pub(crate) enum Command {
     Verify,
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    /// Database: which one, its schema, its rows elsewhere.
+    #[command(
+        subcommand,
+        after_help = "EXAMPLES:
+  adjutant db status
+  adjutant db export --jsonl --out everything.jsonl
+  adjutant db copy --to env:ADJUTANT_DB --dry-run"
+    )]
+    Db(DbCommand),
     /// Sandbox: where commands and code run.
     #[command(
         subcommand,

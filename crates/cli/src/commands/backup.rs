@@ -4,7 +4,7 @@ use crate::args::{BackupArgs, RestoreArgs};
 use crate::confirm::{self, Go};
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
-use crate::host_backup::BackupOptions;
+use crate::host_backup::{BackupOptions, RestoreOptions};
 use crate::render::{size, words};
 
 pub(super) async fn backup(cx: &Cx<'_>, args: BackupArgs) -> Result<Exit, Failure> {
@@ -15,10 +15,14 @@ pub(super) async fn backup(cx: &Cx<'_>, args: BackupArgs) -> Result<Exit, Failur
     let done = cx.host.backup(options).await?;
     cx.terminal.show(&done, || {
         format!(
-            "wrote {} ({}, {})\nIt holds your conversations and the gateway's token: keep it as safe as the machine itself.",
+            "wrote {} ({}, {}{})\nIt holds your conversations and the gateway's token: keep it as safe as the machine itself.",
             done.file.display(),
             words(done.files, "file", "files"),
             size(done.bytes),
+            done.database
+                .as_ref()
+                .map(|it| format!(", with the rows of {it}"))
+                .unwrap_or_default(),
         )
     })?;
     Ok(Exit::Done)
@@ -34,7 +38,11 @@ pub(super) async fn restore(cx: &Cx<'_>, args: RestoreArgs) -> Result<Exit, Fail
             return Ok(Exit::Done);
         }
     }
-    let done = cx.host.restore(args.file).await?;
+    let options = RestoreOptions {
+        file: args.file,
+        database: args.database,
+    };
+    let done = cx.host.restore(options).await?;
     cx.terminal.show(&done, || {
         let mut lines = vec![format!(
             "restored {} to {}, as of {}",
@@ -42,6 +50,9 @@ pub(super) async fn restore(cx: &Cx<'_>, args: RestoreArgs) -> Result<Exit, Fail
             done.home.display(),
             done.made_at,
         )];
+        if let Some(database) = &done.database {
+            lines.push(format!("its rows are in {database}"));
+        }
         if let Some(aside) = &done.aside {
             lines.push(format!("what was there before is in {}", aside.display()));
         }

@@ -14,6 +14,7 @@ mod backup;
 mod budget;
 mod canvas;
 mod config;
+mod db;
 mod devices;
 mod gateway;
 mod health;
@@ -60,6 +61,7 @@ pub(crate) async fn dispatch(cx: &Cx<'_>, command: Option<Command>) -> Result<Ex
         Some(Command::Verify) => health::verify(cx).await,
         Some(Command::Backup(args)) => backup::backup(cx, args).await,
         Some(Command::Restore(args)) => backup::restore(cx, args).await,
+        Some(Command::Db(command)) => db::db(cx, command).await,
         Some(Command::Sandbox(command)) => health::sandbox(cx, &command).await,
         Some(Command::Logs(args)) => gateway::logs(cx, &args).await,
         Some(Command::Completions(args)) => about::completions(cx, &args),

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::host::*;
-use crate::host_backup::{BackupDone, BackupOptions, Backups, RestoreDone};
+use crate::host_backup::{BackupDone, BackupOptions, Backups, RestoreDone, RestoreOptions};
+use crate::host_db::*;
 use crate::host_node::{NodeControl, NodeOptions, NodeState};
 
 /// A host that answers from memory.
@@ -109,6 +110,7 @@ impl Backups for FakeHost {
             file: options.file.unwrap_or_else(|| "/here/adjutant.tar".into()),
             files: 3,
             bytes: 1_234_567,
+            database: None,
         })
     }
 
@@ -116,14 +118,111 @@ impl Backups for FakeHost {
         Ok(Some("/state".into()))
     }
 
-    async fn restore(&self, file: PathBuf) -> Result<RestoreDone, Failure> {
-        self.note(format!("restore {}", file.display()));
+    async fn restore(&self, options: RestoreOptions) -> Result<RestoreDone, Failure> {
+        self.note(format!("restore {}", options.file.display()));
         Ok(RestoreDone {
             home: "/state".into(),
             files: 3,
             made_at: Timestamp::from_millis(1_700_000_000_000),
             made_by: "0.1.0".to_owned(),
+            database: options.database,
             aside: Some("/state.before".into()),
+        })
+    }
+}
+
+#[async_trait]
+impl Databases for FakeHost {
+    async fn db_status(&self, which: Option<String>) -> Result<DbStatus, Failure> {
+        let is_behind = which.as_deref() == Some("env:OLD");
+        Ok(DbStatus {
+            kind: "postgresql".to_owned(),
+            at: "db.example.com:5432/adjutant".to_owned(),
+            schema: DbSchema {
+                state: if is_behind {
+                    DbSchemaState::Behind
+                } else {
+                    DbSchemaState::Current
+                },
+                version: 1,
+                known: if is_behind { 2 } else { 1 },
+                pending: is_behind
+                    .then(|| "0002_more".to_owned())
+                    .into_iter()
+                    .collect(),
+            },
+            bytes: 1_234_567,
+            tables: [("runs".to_owned(), 12), ("threads".to_owned(), 3)].into(),
+            in_use_by: None,
+            server: Some(DbServer {
+                connection: "connected".to_owned(),
+                version: "15.8".to_owned(),
+                role: "adjutant_daily".to_owned(),
+                bypasses_row_security: false,
+                owns_schema: false,
+                roles_missing: vec![],
+                tables: 26,
+                tables_with_row_security: 26,
+                tls: Some("TLSv1.3 TLS_AES_256_GCM_SHA384".to_owned()),
+                connections: 2,
+                round_trip_micros: 1_250,
+            }),
+        })
+    }
+
+    async fn db_pending(&self, which: Option<String>) -> Result<DbPending, Failure> {
+        let is_new = which.as_deref() == Some("sqlite");
+        Ok(DbPending {
+            at: "/state/adjutant.db".to_owned(),
+            kind: "sqlite".to_owned(),
+            pending: (!is_new)
+                .then(|| "0006_more".to_owned())
+                .into_iter()
+                .collect(),
+        })
+    }
+
+    async fn db_migrate(
+        &self,
+        which: Option<String>,
+        keeping: KeepCopy,
+    ) -> Result<DbMigrated, Failure> {
+        self.note(format!("migrate {which:?} {keeping:?}"));
+        Ok(DbMigrated {
+            at: "/state/adjutant.db".to_owned(),
+            applied: vec!["0006_more".to_owned()],
+            copy: Some("/state/adjutant.db.before-0006_more".into()),
+        })
+    }
+
+    async fn db_export(&self, options: DbExport, seen: Seen<'_>) -> Result<DbExported, Failure> {
+        self.note(format!("{options:?}"));
+        seen("threads", 3);
+        Ok(DbExported {
+            out: options.out,
+            rows: [("threads".to_owned(), 3)].into(),
+            bytes: 1_234,
+        })
+    }
+
+    async fn db_copy_plan(&self, options: &DbCopy) -> Result<DbCopyPlan, Failure> {
+        self.note(format!("plan {options:?}"));
+        Ok(DbCopyPlan {
+            from: "/state/adjutant.db".to_owned(),
+            to: "db.example.com:5432/adjutant".to_owned(),
+            rows: [("threads".to_owned(), 3), ("grants".to_owned(), 0)].into(),
+        })
+    }
+
+    async fn db_copy(&self, options: &DbCopy, seen: Seen<'_>) -> Result<DbCopied, Failure> {
+        self.note(format!("copy {options:?}"));
+        seen("threads", 3);
+        Ok(DbCopied {
+            from: "/state/adjutant.db".to_owned(),
+            to: "db.example.com:5432/adjutant".to_owned(),
+            rows: [("threads".to_owned(), 3), ("grants".to_owned(), 0)].into(),
+            checked: [("threads".to_owned(), 3)].into(),
+            next: "adjutant config set store.database_url env:DB".to_owned(),
         })
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod db;
 mod following;
 mod gateway;
 mod help;

@@ -25,7 +25,13 @@ pub use world::World;
 #[macro_export]
 macro_rules! conformance {
     ($make:path) => {
-        $crate::conformance! { @each $make;
+        $crate::conformance! { @all @each $make; }
+    };
+    (list $make:path) => {
+        $crate::conformance! { @all @list $make; }
+    };
+    (@all @$what:ident $make:path;) => {
+        $crate::conformance! { @$what $make;
             runs:
                 an_accepted_run_is_queued_and_said
                 a_key_that_was_seen_is_the_same_run
@@ -110,6 +116,14 @@ macro_rules! conformance {
                 a_second_owner_sees_nothing
                 a_second_owner_changes_nothing;
         }
+    };
+    (@list $make:path; $($module:ident: $($case:ident)+;)+) => {
+        vec![$($(
+            (
+                concat!(stringify!($module), "::", stringify!($case)),
+                (|| $crate::conformance::block_on($crate::conformance::$module::$case(&$make()))) as fn(),
+            ),
+        )+)+]
     };
     (@each $make:path; $($module:ident: $($case:ident)+;)+) => {
         $($(

@@ -8,7 +8,9 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use rustls_platform_verifier::BuilderVerifierExt;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
@@ -22,8 +24,11 @@ enum Mode {
     Disable,
     /// Encrypted if the server can; nobody's name is checked.
     Prefer,
-    /// Encrypted; the certificate is checked only against `sslrootcert`, if there is one.
+    /// Encrypted; the certificate is checked only against `sslrootcert`, if there is one, and not for its name.
     Require,
+    /// Encrypted, and the certificate comes from `sslrootcert`, whatever its name. Without one, as `VerifyFull`: the
+    /// authorities of the system have certified half the world.
+    VerifyCa,
     /// Encrypted, and the server is who the URL says.
     VerifyFull,
 }
@@ -86,7 +91,7 @@ impl Address {
         config.ssl_mode(match mode {
             Mode::Disable => SslMode::Disable,
             Mode::Prefer => SslMode::Prefer,
-            Mode::Require | Mode::VerifyFull => SslMode::Require,
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => SslMode::Require,
         });
         if config.get_application_name().is_none() {
             config.application_name("adjutant");
@@ -120,8 +125,8 @@ fn mode_of(value: &str) -> Result<Mode, PostgresError> {
         "disable" => Ok(Mode::Disable),
         "allow" | "prefer" => Ok(Mode::Prefer),
         "require" => Ok(Mode::Require),
-        // A certificate that is good for another name is not good.
-        "verify-ca" | "verify-full" => Ok(Mode::VerifyFull),
+        "verify-ca" => Ok(Mode::VerifyCa),
+        "verify-full" => Ok(Mode::VerifyFull),
         _ => Err(wrong(
             "`sslmode` must be disable, prefer, require, verify-ca or verify-full",
         )),
@@ -166,9 +171,15 @@ fn tls(mode: Mode, root: Option<PathBuf>) -> Result<ClientConfig, PostgresError>
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
             .build()
             .map_err(|error| unusable(error.to_string()))?;
-        return Ok(builder.with_webpki_verifier(verifier).with_no_client_auth());
+        if mode == Mode::VerifyFull {
+            return Ok(builder.with_webpki_verifier(verifier).with_no_client_auth());
+        }
+        return Ok(builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyName(verifier)))
+            .with_no_client_auth());
     }
-    if mode == Mode::VerifyFull {
+    if matches!(mode, Mode::VerifyCa | Mode::VerifyFull) {
         return Ok(builder
             .with_platform_verifier()
             .map_err(|error| unusable(error.to_string()))?
@@ -178,6 +189,54 @@ fn tls(mode: Mode, root: Option<PathBuf>) -> Result<ClientConfig, PostgresError>
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider }))
         .with_no_client_auth())
+}
+
+/// What `sslmode=verify-ca` means: the certificate comes from the authority, and may be for any name.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self
+            .0
+            .verify_server_cert(certificate, between, name, ocsp, now)
+        {
+            // The name is looked at last: the chain, the time and the use were good.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
 }
 
 /// What `sslmode=require` means: nobody listens in, and nobody is asked for a name.

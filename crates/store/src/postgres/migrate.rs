@@ -37,6 +37,28 @@ fn checksum(sql: &str) -> String {
     hex::encode(Sha256::digest(sql))
 }
 
+/// The newest version that this program has.
+pub(crate) fn known() -> u32 {
+    u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
+}
+
+/// The names of those that a schema of this version lacks, in order.
+pub(crate) fn after(version: u32) -> Vec<String> {
+    let done = usize::try_from(version).unwrap_or(usize::MAX);
+    let names = MIGRATIONS.iter().map(|it| it.name.to_owned());
+    names.skip(done).collect()
+}
+
+/// The version of the schema, which is only read; 0 when there is none.
+///
+/// # Errors
+/// [`PostgresError`]: too old a server, a newer or a foreign schema.
+pub(crate) async fn found(client: &Client, shown: &str) -> Result<u32, PostgresError> {
+    version(client, shown).await?;
+    let missing = pending(client, shown).await?.len();
+    Ok(known().saturating_sub(u32::try_from(missing).unwrap_or(u32::MAX)))
+}
+
 /// Brings the schema to the newest version.
 pub(crate) async fn migrate(pool: &Pool, shown: &str) -> Result<(), PostgresError> {
     let connect = |fault: Fault| PostgresError::Connect {

@@ -25,12 +25,12 @@ mod index;
 mod listen;
 mod memory;
 mod message;
-mod migrate;
+pub(crate) mod migrate;
 mod money;
 mod node;
 mod pairing;
 mod project;
-mod row;
+pub(crate) mod row;
 mod run;
 mod session;
 mod setup;
@@ -56,8 +56,9 @@ pub use bus::PostgresBus;
 pub use error::PostgresError;
 
 use crate::config::Config;
-use address::Address;
-use error::{Done, Fault};
+pub(crate) use address::Address;
+use error::Done;
+pub(crate) use error::{Fault, chain};
 use row::Value;
 use tx::{Durability, Said, Times, Tx, Who};
 
@@ -275,7 +276,7 @@ impl Postgres {
     }
 }
 
-fn pool(address: &Address, connections: u32) -> Pool {
+pub(crate) fn pool(address: &Address, connections: u32) -> Pool {
     let manager = Manager::from_config(
         address.config.clone(),
         address.tls.clone(),

@@ -30,7 +30,7 @@ fn session_scope(session: SessionId) -> String {
 }
 
 /// The words by which a fact is found: its name counts too.
-fn searched_text(memory: &Memory) -> String {
+pub(crate) fn searched_text(memory: &Memory) -> String {
     match &memory.key {
         Some(key) => format!("{key} {}", memory.text),
         None => memory.text.clone(),

@@ -9,7 +9,7 @@ mod claim;
 mod device;
 mod event;
 mod index;
-mod memory;
+pub(crate) mod memory;
 mod message;
 mod money;
 mod node;

@@ -40,6 +40,13 @@ pub(crate) fn runtime() -> &'static Runtime {
     })
 }
 
+/// Whether there is a PostgreSQL to test with, without starting it.
+#[allow(dead_code, reason = "asked by the cases of the contract only")]
+pub(crate) fn is_there() -> bool {
+    std::env::var("ADJUTANT_TEST_POSTGRES_URL").is_ok_and(|url| !url.is_empty())
+        || programs().is_some()
+}
+
 /// The cluster, made when it is asked for first. None: there is no PostgreSQL here.
 pub(crate) fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
@@ -72,7 +79,7 @@ fn given(url: &str) -> Cluster {
 }
 
 /// The folder with `initdb`: the newest there is.
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
         .flatten()
@@ -108,13 +115,14 @@ pub(crate) fn unprivileged(program: &Path) -> Command {
     command
 }
 
-/// Waits for the last user, stops the cluster, removes the folder.
+/// Waits for the last user, stops the cluster, removes the folder: under another name, because whoever comes while it goes
+/// would find half of it.
 const KEEPER: &str = r#"
 trap '' INT HUP TERM
 exec flock -x "$1/users" sh -c '
   if [ -f "$1/data/postmaster.pid" ]; then kill -QUIT "$(head -n1 "$1/data/postmaster.pid")" 2>/dev/null; fi
   n=0; while [ -S "$1/.s.PGSQL.5432" ] && [ $n -lt 50 ]; do sleep 0.1; n=$((n+1)); done
-  rm -rf "$1"' sh "$1"
+  mv "$1" "$1.gone.$$" && rm -rf "$1.gone.$$"' sh "$1"
 "#;
 
 /// A cluster that a test may stop. None: there is no PostgreSQL to start.

@@ -4,7 +4,7 @@
 
 mod claims;
 mod cluster;
-mod conformance;
+mod copying;
 mod half_open;
 mod look;
 mod outage;
@@ -12,4 +12,5 @@ mod random;
 mod rls;
 mod side;
 mod talk;
+mod tls;
 mod together;

@@ -46,7 +46,7 @@ pub(crate) enum Op {
     Look(u8),
 }
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let (owner, seat, word, n) = (0..2_u8, 0..3_u8, 0..4_u8, any::<u8>());
     prop_oneof![
         4 => (owner.clone(), seat.clone()).prop_map(|(a, b)| Op::Open(a, b)),

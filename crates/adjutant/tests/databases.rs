@@ -1,0 +1,354 @@
+//! An installation that moves: real runs in a SQLite file, copied to a real PostgreSQL, driven on there, saved and restored
+//! into another database, all with the program as a person uses it.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    String::from_utf8_lossy(&id.stdout).trim() == "0"
+}
+
+/// The newest PostgreSQL of this machine.
+fn programs() -> Option<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            let bin = entry.path().join("bin");
+            bin.join("initdb").exists().then_some((version, bin))
+        })
+        .collect();
+    found.sort();
+    found.pop().map(|(_, bin)| bin)
+}
+
+/// A server of this test, on a socket in a folder of its own.
+struct Server {
+    bin: PathBuf,
+    dir: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let bin = programs()?;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let dir = folder.path().join("pg");
+        std::fs::create_dir(&dir).unwrap();
+        if is_root() {
+            done(Command::new("chown").arg("postgres:").arg(&dir));
+        }
+        let it = Self {
+            bin,
+            dir,
+            _folder: folder,
+        };
+        done(
+            it.command("initdb")
+                .arg("-D")
+                .arg(it.dir.join("data"))
+                .args([
+                    "-U",
+                    "postgres",
+                    "-A",
+                    "trust",
+                    "-E",
+                    "UTF8",
+                    "--locale=C.UTF-8",
+                    "--no-instructions",
+                ]),
+        );
+        let options = format!(
+            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off",
+            it.dir.display()
+        );
+        done(
+            it.command("pg_ctl")
+                .args(["-w", "-s", "-D"])
+                .arg(it.dir.join("data"))
+                .arg("-l")
+                .arg(it.dir.join("log"))
+                .args(["-o", &options, "start"]),
+        );
+        it.sql("create role adjutant_test login noinherit createrole");
+        for name in ["moved", "restored"] {
+            it.sql(&format!("create database {name} owner adjutant_test"));
+        }
+        Some(it)
+    }
+
+    /// PostgreSQL refuses to run as root, so root becomes the user of the package.
+    fn command(&self, program: &str) -> Command {
+        let program = self.bin.join(program);
+        if !is_root() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
+            .arg(program);
+        command
+    }
+
+    fn sql(&self, sql: &str) {
+        done(
+            self.command("psql")
+                .args(["-U", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1", "-h"])
+                .arg(&self.dir)
+                .args(["-c", sql, "postgres"]),
+        );
+    }
+
+    fn url(&self, database: &str) -> String {
+        let host = self.dir.display().to_string().replace('/', "%2F");
+        format!("postgresql://adjutant_test@/{database}?host={host}")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let mut stop = self.command("pg_ctl");
+        stop.args(["-w", "-s", "-m", "immediate", "-D"])
+            .arg(self.dir.join("data"))
+            .arg("stop");
+        drop(stop.stdin(Stdio::null()).output());
+    }
+}
+
+fn done(command: &mut Command) {
+    let out = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{command:?}: {said}");
+}
+
+/// The program over one state directory.
+struct Installation<'a> {
+    home: &'a Path,
+    urls: [(&'static str, String); 2],
+}
+
+impl Installation<'_> {
+    fn run(&self, line: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_adjutant"))
+            .args(line)
+            .env("ADJUTANT_HOME", self.home)
+            .env("HOME", self.home)
+            .env("NO_COLOR", "1")
+            .envs(self.urls.iter().map(|(name, url)| (name, url.as_str())))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What it prints; it has to end well.
+    fn says(&self, line: &[&str]) -> String {
+        self.ends(0, line)
+    }
+
+    /// What it prints on both streams; it has to end with this code.
+    fn ends(&self, code: i32, line: &[&str]) -> String {
+        let out = self.run(line);
+        let said = format!(
+            "{}{}",
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        assert_eq!(out.status.code(), Some(code), "{line:?}: {said}");
+        said
+    }
+
+    fn json(&self, line: &[&str]) -> Value {
+        let out = self.run(&[line, &["--json"]].concat());
+        let text = String::from_utf8_lossy(&out.stdout);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line:?}: {error}: {text}"))
+    }
+
+    fn rows(&self, which: &str) -> Value {
+        self.json(&["db", "status", "--database", which])["tables"].clone()
+    }
+}
+
+fn gateway(of: &Installation<'_>, method: &str, params: &Value) -> Value {
+    use std::io::{Read as _, Write as _};
+    let mut socket = std::os::unix::net::UnixStream::connect(of.home.join("gateway.sock")).unwrap();
+    let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+        .to_string();
+    write!(
+        socket,
+        "POST /rpc HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    let from = answer.find("\r\n\r\n{").unwrap() + 4;
+    let answer: Value = serde_json::from_str(answer[from..].trim()).unwrap();
+    answer
+        .get("result")
+        .unwrap_or_else(|| panic!("{answer}"))
+        .clone()
+}
+
+fn say(of: &Installation<'_>, key: &str, text: &str) -> Value {
+    let params = serde_json::json!({ "sessionKey": "agent:main:moved", "message": text, "idempotencyKey": key });
+    gateway(of, "chat.send", &params)
+}
+
+fn ended(of: &Installation<'_>, run: &str) -> String {
+    let params = serde_json::json!({ "runId": run, "timeoutMs": 60_000 });
+    let answer = gateway(of, "agent.wait", &params);
+    answer["state"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The question that is open, once there is one.
+fn question(of: &Installation<'_>) -> String {
+    for _ in 0..200 {
+        let listed = of.json(&["approvals", "list"]).to_string();
+        if let Some(at) = listed.find("appr_") {
+            return listed[at..]
+                .chars()
+                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+                .collect();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("nobody asks");
+}
+
+/// Saved while it runs, and back into another database.
+fn saved_and_restored(it: &Installation<'_>, folder: &Path) {
+    let home = it.home;
+    let archive = folder.join("all.tar");
+    let archive = archive.to_str().unwrap();
+    it.says(&["backup", archive]);
+    it.ends(5, &["restore", archive, "--yes"]);
+    it.says(&["gateway", "stop"]);
+    let full = it.ends(5, &["restore", archive, "--yes"]);
+    assert!(full.contains("is not empty"), "{full}");
+    let token = std::fs::read(home.join("token")).unwrap();
+    std::fs::write(home.join("workspace/notes.md"), "lost").unwrap();
+    let back = it.says(&["restore", archive, "--database", "env:RESTORED", "--yes"]);
+    assert!(back.contains("its rows are in "), "{back}");
+    assert_eq!(std::fs::read(home.join("token")).unwrap(), token);
+    let notes = std::fs::read_to_string(home.join("workspace/notes.md")).unwrap();
+    assert_eq!(notes, "hello");
+    it.says(&["verify"]);
+    let status = it.json(&["db", "status"]);
+    assert!(
+        status["at"].as_str().unwrap().ends_with("/restored"),
+        "{status}"
+    );
+    it.says(&["gateway", "start"]);
+    let again = say(it, "parked-key", "write \"hello\" to notes.md");
+    assert_eq!(
+        (&again["runId"], &again["status"]),
+        (&"parked-key".into(), &"ok".into())
+    );
+    it.says(&["gateway", "stop"]);
+}
+
+// covers: R5, R10, R14, R23, R38, S48
+#[test]
+fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
+    let Some(server) = Server::start() else {
+        eprintln!("skipped: no PostgreSQL here (sudo apt-get install postgresql)");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let it = Installation {
+        home: &home,
+        urls: [
+            ("MOVED", server.url("moved")),
+            ("RESTORED", server.url("restored")),
+        ],
+    };
+    it.ends(3, &["db", "status"]);
+    it.ends(3, &["db", "migrate", "--yes"]);
+    it.says(&["setup", "--non-interactive", "--provider", "offline"]);
+    it.says(&["config", "set", "gateway.port", "0"]);
+    it.says(&["run", "remember that the printer is upstairs"]);
+    it.says(&["run", "list the files"]);
+
+    // A run that waits for its owner, and one that waits for that run.
+    it.says(&["gateway", "start"]);
+    say(&it, "parked-key", "write \"hello\" to notes.md");
+    let approval = question(&it);
+    say(&it, "queued-key", "list the files");
+    let held = it.ends(5, &["db", "copy", "--to", "env:MOVED", "--yes"]);
+    assert!(held.contains("in use by process"), "{held}");
+    let while_running = folder.path().join("running.jsonl");
+    let out = while_running.to_str().unwrap();
+    it.says(&["db", "export", "--jsonl", "--out", out]);
+    it.ends(5, &["db", "export", "--out", out]);
+    it.says(&["gateway", "stop"]);
+
+    let exported = std::fs::read_to_string(&while_running).unwrap();
+    assert!(exported.contains("printer is upstairs") && exported.contains("parked-key"));
+    let said = it.ends(2, &["db", "copy", "--to", "postgresql://me:hunter2@db/x"]);
+    assert!(!said.contains("hunter2"), "{said}");
+    it.ends(2, &["db", "copy", "--to", "env:MOVED"]);
+    let said = it.says(&["db", "copy", "--to", "env:MOVED", "--dry-run"]);
+    assert!(said.starts_with("would copy "), "{said}");
+    let before = it.rows("sqlite");
+    let done = it.json(&["db", "copy", "--to", "env:MOVED", "--yes"]);
+    assert_eq!(
+        done["next"],
+        "adjutant config set store.database_url env:MOVED"
+    );
+    let after = it.rows("env:MOVED");
+    for table in [
+        "threads",
+        "messages",
+        "sessions",
+        "runs",
+        "entries",
+        "approvals",
+        "memories",
+        "events",
+        "ledger",
+        "spend",
+        "answers",
+        "audit",
+        "agents",
+    ] {
+        assert_eq!(after[table], before[table], "{table}");
+    }
+    assert_eq!(before["runs"], 4);
+    let twice = it.ends(5, &["db", "copy", "--to", "env:MOVED", "--yes"]);
+    assert!(twice.contains("is not empty"), "{twice}");
+
+    // It goes on there: the question is open, its answer counts, the next run follows, a key is the run it was.
+    it.says(&["config", "set", "store.database_url", "env:MOVED"]);
+    it.says(&["verify"]);
+    it.says(&["gateway", "start"]);
+    let again = say(&it, "parked-key", "write \"hello\" to notes.md");
+    assert_eq!(again["runId"], "parked-key");
+    assert_eq!(question(&it), approval);
+    it.says(&["approvals", "allow", &approval]);
+    assert_eq!(ended(&it, "parked-key"), "done");
+    assert_eq!(ended(&it, "queued-key"), "done");
+    let notes = std::fs::read_to_string(home.join("workspace/notes.md")).unwrap();
+    assert_eq!(notes, "hello");
+    let found = it.says(&["memory", "search", "printer"]);
+    assert!(found.contains("upstairs"), "{found}");
+
+    saved_and_restored(&it, folder.path());
+
+    // And home again, into a file.
+    it.says(&["db", "copy", "--to", "sqlite", "--yes"]);
+    it.says(&["config", "unset", "store.database_url", "--yes"]);
+    it.says(&["verify"]);
+    it.says(&["run", "list the files"]);
+}
