@@ -10,6 +10,7 @@ mod edge;
 mod floor;
 mod kills;
 mod mock;
+mod rounds;
 mod subject;
 
 use std::path::PathBuf;
