@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adjutant_domain::agent::Agent;
+use adjutant_domain::code::Code;
 use adjutant_domain::event::{Event, EventKind};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::Page;
-use adjutant_protocol::Fault;
 use adjutant_protocol::methods::sessions::SessionRow;
 use adjutant_protocol::methods::system::{
     HealthAgent, HealthReport, HealthSessions, Heartbeat, Presence, RecentSession,
     StatusAgentSessions, StatusDefaults, StatusHeartbeat, StatusHeartbeatAgent, StatusReport,
     StatusRuns, StatusSessions,
 };
+use adjutant_protocol::{Fault, Written};
 
 use crate::core::Core;
 use crate::wire;
@@ -153,7 +154,7 @@ impl Core {
         Ok(Snapshot {
             version: self.snapshots.version.fetch_add(1, Ordering::Relaxed) + 1,
             health: self.health_report(&facts, took),
-            status: self.status_report(facts),
+            status: self.status_report(facts).map_err(unwritable)?,
             made,
         })
     }
@@ -181,7 +182,7 @@ impl Core {
         }
     }
 
-    fn status_report(&self, facts: Facts) -> StatusReport {
+    fn status_report(&self, facts: Facts) -> Result<StatusReport, serde_json::Error> {
         let heartbeat = |agent: &Arc<Agent>| StatusHeartbeatAgent {
             agent_id: agent.name.as_str().to_owned(),
             enabled: false,
@@ -199,17 +200,17 @@ impl Core {
         };
         let route = self.deps.models.route(&self.deps.models.default_route());
         let route = route.ok();
-        StatusReport {
+        Ok(StatusReport {
             runtime_version: self.deps.version.clone(),
             started_at: self.started_at,
             uptime_ms: 0,
-            heartbeat: StatusHeartbeat {
+            heartbeat: Written::new(StatusHeartbeat {
                 default_agent_id: self.deps.default_agent.as_str().to_owned(),
                 agents: facts.agents.iter().map(heartbeat).collect(),
-            },
+            })?,
             channel_summary: Vec::new(),
             queued_system_events: Vec::new(),
-            sessions: StatusSessions {
+            sessions: Written::new(StatusSessions {
                 paths: vec![PLACE.to_owned()],
                 count: facts.count,
                 defaults: StatusDefaults {
@@ -218,11 +219,11 @@ impl Core {
                 },
                 by_agent: facts.agents.iter().map(by_agent).collect(),
                 recent: facts.rows,
-            },
+            })?,
             runs: facts.runs,
             approvals: facts.approvals,
             connections: 0,
-        }
+        })
     }
 
     /// What is connected; this gateway comes first.
@@ -241,6 +242,13 @@ impl Core {
         all.extend(self.hub.present());
         all
     }
+}
+
+fn unwritable(error: serde_json::Error) -> Fault {
+    Fault::new(
+        Code::Internal,
+        format!("the report could not be written: {error}"),
+    )
 }
 
 fn health_sessions(rows: &[SessionRow], count: Option<u64>, now: Timestamp) -> HealthSessions {

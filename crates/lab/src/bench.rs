@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Turn, turn};
+use crate::rounds;
 use crate::subject::{Home, Subject, cpu, floor, free_port, mock, rss, written};
 
 /// One row of the table.
@@ -276,23 +277,13 @@ async fn status(
     floor: &Subject,
     rows: &mut Vec<Row>,
 ) -> Result<()> {
-    let mut medians = Vec::new();
-    for port in [ours.port, floor.port] {
-        let mut client = Client::connect(port).await?;
-        let mut values = Vec::new();
-        for _ in 0..effort.turns * 5 {
-            let begun = Instant::now();
-            client.call("status", json!({})).await?;
-            values.push(begun.elapsed().as_secs_f64() * 1e6);
-        }
-        medians.push(percentile(&mut values, 0.5));
-    }
+    let [a, b] = rounds::status([ours, floor], effort.turns * 5).await?;
     let goal = Some(Goal::RatioAtMost(2.0));
     rows.push(Row {
         what: "status RPC, p50",
         unit: "µs",
-        ours: medians[0],
-        floor: Some(medians[1]),
+        ours: a,
+        floor: Some(b),
         goal,
     });
     Ok(())
@@ -385,40 +376,11 @@ async fn parallel(
     Ok(())
 }
 
-/// The same session, longer and longer.
+/// Conversations of several lengths, compared with the shortest.
 async fn history(effort: &Effort, ours: &Subject, rows: &mut Vec<Row>) -> Result<()> {
-    let mut client = Client::connect(ours.port).await?;
-    client.listen_to("agent:main:long").await?;
-    let mut n = 0_u32;
-    let mut at_ten = f64::NAN;
-    for mark in effort.history {
-        while n + 2 < *mark {
-            turn(
-                &mut client,
-                "agent:main:long",
-                &format!("long-{n}"),
-                "Say ok.",
-            )
-            .await?;
-            n += 2;
-        }
-        let mut turns = Vec::new();
-        for _ in 0..11 {
-            turns.push(
-                turn(
-                    &mut client,
-                    "agent:main:long",
-                    &format!("long-{n}"),
-                    "Say ok.",
-                )
-                .await?,
-            );
-            n += 2;
-        }
-        let total = figures(&turns).total;
-        if at_ten.is_nan() {
-            at_ten = total;
-        }
+    let medians = rounds::history(ours, effort.history, effort.rounds).await?;
+    let shortest = medians.first().copied();
+    for (mark, median) in effort.history.iter().zip(medians) {
         let (what, goal) = match mark {
             10 => ("turn at message 10", None),
             100 => (
@@ -437,8 +399,8 @@ async fn history(effort: &Effort, ours: &Subject, rows: &mut Vec<Row>) -> Result
         rows.push(Row {
             what,
             unit: "ms",
-            ours: total,
-            floor: Some(at_ten),
+            ours: median,
+            floor: shortest,
             goal,
         });
     }

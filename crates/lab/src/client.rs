@@ -1,15 +1,15 @@
 //! JSON-RPC over WebSocket, as a stranger would write it.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::subject::TOKEN;
 
@@ -60,6 +60,22 @@ impl Client {
         }
     }
 
+    /// From sending a call to the moment its answer is there; reading what it says is the client's business.
+    pub(crate) async fn round_trip(&mut self, method: &str, params: Value) -> Result<Duration> {
+        let begun = Instant::now();
+        let id = self.send(method, params).await?;
+        loop {
+            let text = self.text().await?;
+            let took = begun.elapsed();
+            let message: Value = serde_json::from_str(&text)?;
+            if message["id"] == json!(id) {
+                message.get("result").context("an error")?;
+                return Ok(took);
+            }
+            self.early.push_back(message);
+        }
+    }
+
     /// Sends a call without waiting.
     pub(crate) async fn send(&mut self, method: &str, params: Value) -> Result<u64> {
         self.next_id += 1;
@@ -80,13 +96,17 @@ impl Client {
     }
 
     async fn read(&mut self) -> Result<Value> {
+        Ok(serde_json::from_str(&self.text().await?)?)
+    }
+
+    async fn text(&mut self) -> Result<Utf8Bytes> {
         loop {
             let message = tokio::time::timeout(Duration::from_secs(60), self.socket.next())
                 .await
                 .context("nothing arrived for 60 s")?
                 .context("the connection ended")??;
             if let Message::Text(text) = message {
-                return Ok(serde_json::from_str(&text)?);
+                return Ok(text);
             }
         }
     }

@@ -11,6 +11,7 @@ mod edge;
 mod floor;
 mod kills;
 mod mock;
+mod rounds;
 mod scale;
 mod soak;
 mod subject;

@@ -15,6 +15,7 @@ pub mod method;
 pub mod methods;
 #[cfg(feature = "schema")]
 pub mod schema;
+pub mod written;
 
 pub use access::{Caller, Role, Scope, Scopes, Surface};
 pub use codec::{Batch, Codec, Decoded, Frames, JsonRpc, Outbound, Refused, Request, RequestId};
@@ -22,3 +23,4 @@ pub use events::{Audience, EventSpec, EventType, Loss, event_specs};
 pub use fault::{Fault, Retry, Wire, wire};
 pub use method::{Access, Handle, Kind, Method, MethodSpec, Order, Reply};
 pub use methods::{Server, call, find, read, specs};
+pub use written::Written;

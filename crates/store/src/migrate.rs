@@ -40,6 +40,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0006_workers",
         sql: include_str!("../migrations/0006_workers.sqlite.sql"),
     },
+    Migration {
+        name: "0007_short_turns",
+        sql: include_str!("../migrations/0007_short_turns.sqlite.sql"),
+    },
 ];
 
 const TABLE: &str = "
@@ -163,7 +167,11 @@ fn checksum(sql: &str) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use adjutant_domain::id::RunId;
+    use adjutant_domain::time::Timestamp;
+
     use super::*;
+    use crate::sqlite::money::lines_of;
 
     const NEXT: &[Migration] = &[
         Migration {
@@ -261,6 +269,84 @@ mod tests {
             .query_row("select count(*) from approvals", [], |row| row.get(0))
             .unwrap();
         assert_eq!(left, 0, "questions go with their run");
+    }
+
+    // covers: R38
+    #[test]
+    fn threads_messages_and_ledger_lines_survive_being_laid_for_short_turns() {
+        let (_dir, path) = file();
+        let mut db = Connection::open(&path).unwrap();
+        migrate_with(&mut db, &path, &MIGRATIONS[..5]).unwrap();
+        let at = Timestamp::from_millis(1_795_897_064_544);
+        let run = |n| RunId::mint(at, n);
+        // Two runs of one millisecond, one of which is gone, and one of the next.
+        let later = RunId::mint(Timestamp::from_millis(1_795_897_064_545), 0);
+        db.execute_batch(&format!(
+            "insert into threads (id, owner, agent, created_at, updated_at, head, messages)
+             values ('t', 'o', 'main', 1, 7200001, 2, 3), ('u', 'o', 'main', 1, 3599999, 0, 0);
+             insert into messages (id, owner, thread, seq, role, parts, label, at)
+             values ('w', 'o', 't', null, 'user', '[]', '{{}}', 1), ('a', 'o', 't', 1, 'user', '[]', '{{}}', 1),
+                    ('b', 'o', 't', 2, 'user', '[]', '{{}}', 1);
+             insert into ledger (run, reservation, owner, run_name, session, session_key, agent, day, route, reserved,
+                                 settled, cost, at)
+             values ('{0}', 'r1', 'o', 'n', 's', 'k', 'main', '2026-11-28', 'x', 5, 1, 4, 1),
+                    ('{0}', 'r2', 'o', 'n', 's', 'k', 'main', '2026-11-29', 'x', 5, 0, null, 1),
+                    ('{1}', 'r3', 'o', 'n', 's', 'k', 'main', '2026-11-28', 'x', 5, 1, 4, 1),
+                    ('{later}', 'r4', 'o', 'n', 's', 'k', 'main', '2026-11-28', 'x', 5, 1, null, 1);
+             insert into spend (owner, scope, key) values ('o', 'day', '2026-11-28'), ('o', 'day', '2026-11-29'),
+                                                          ('o', 'session', 's');",
+            run(1),
+            run(2),
+        ))
+        .unwrap();
+        migrate(&mut db, &path).unwrap();
+        let texts = |sql: &str| -> Vec<String> {
+            let mut statement = db.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        let lines = texts("select run || ' ' || reservation from ledger order by place");
+        let line = |run: RunId, name: &str| format!("{run} {name}");
+        assert_eq!(
+            lines,
+            [
+                line(run(1), "r1"),
+                line(run(1), "r2"),
+                line(run(2), "r3"),
+                line(later, "r4")
+            ]
+        );
+        for id in [run(1), run(2), later] {
+            let [before, behind] = lines_of(id);
+            let found: Vec<i64> = db
+                .prepare("select place from ledger where run = ? order by place")
+                .unwrap()
+                .query_map([id.to_string()], |row| row.get(0))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert!(
+                found.iter().all(|it| before < *it && *it < behind),
+                "{id}: {found:?} {before}"
+            );
+        }
+        let days = texts(
+            "select s.key || ' ' || count(*) from spend s join ledger l on l.place between s.first and s.last
+              group by s.key order by s.key",
+        );
+        assert_eq!(days, ["2026-11-28 4", "2026-11-29 1"]);
+        assert_eq!(
+            texts("select id || ' ' || hour from threads order by hour desc"),
+            ["t 2", "u 0"]
+        );
+        db.execute("update threads set updated_at = 7200002 where id = 'u'", [])
+            .unwrap();
+        assert_eq!(
+            texts("select id || ' ' || hour from threads order by id"),
+            ["t 2", "u 2"]
+        );
+        let twice = db.execute("update messages set seq = 2 where id = 'w'", []);
+        assert!(twice.is_err(), "a place is taken once");
     }
 
     // covers: R38

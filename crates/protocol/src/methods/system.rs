@@ -12,6 +12,7 @@ use adjutant_domain::time::Timestamp;
 use crate::method::{Order, methods};
 use crate::methods::common::{KeyOnly, NoParams};
 use crate::methods::sessions::SessionRow;
+use crate::written::Written;
 
 methods! {
     /// Say that the gateway works, and how many agents and sessions there are.
@@ -252,13 +253,13 @@ pub struct StatusReport {
     /// Since then.
     pub uptime_ms: u64,
     /// Heartbeats.
-    pub heartbeat: StatusHeartbeat,
+    pub heartbeat: Written<StatusHeartbeat>,
     /// Chat networks; none.
     pub channel_summary: Vec<String>,
     /// Waiting system events; none.
     pub queued_system_events: Vec<String>,
     /// Sessions.
-    pub sessions: StatusSessions,
+    pub sessions: Written<StatusSessions>,
     /// Runs.
     pub runs: StatusRuns,
     /// Open questions.

@@ -26,6 +26,14 @@ macro_rules! columns {
     };
 }
 
+/// Where a message stands in its thread, as the index `messages_by_place` has it: waiting ones behind the others, in the
+/// order in which they came.
+macro_rules! place {
+    () => {
+        "coalesce(m.seq, 4611686018427387904 + m.n)"
+    };
+}
+
 fn message_of(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
         id: col::id(row, 0)?,
@@ -137,22 +145,6 @@ pub(crate) fn tail(
     before: Option<u64>,
     hidden: Hidden,
 ) -> Done<Vec<Message>> {
-    let mut messages = Vec::new();
-    if before.is_none() {
-        messages = db.all(
-            concat!(
-                "select ",
-                columns!(),
-                " from messages m
-                  where m.thread = ? and m.seq is null and m.owner = ?
-                  order by m.n desc
-                  limit ?"
-            ),
-            params![thread.to_string(), owner.as_str(), limit],
-            message_of,
-        )?;
-    }
-    let left = u64::from(limit).saturating_sub(messages.len() as u64);
     let floor: u64 = match hidden {
         Hidden::Show => 0,
         Hidden::Skip => db
@@ -163,25 +155,26 @@ pub(crate) fn tail(
             )?
             .unwrap_or_default(),
     };
-    let placed = db.all(
+    // Those that wait stand behind all that have a position.
+    let before = before.map_or(i64::MAX, |seq| i64::try_from(seq).unwrap_or(i64::MAX));
+    let mut messages = db.all(
         concat!(
             "select ",
             columns!(),
             " from messages m
-              where m.thread = ? and m.seq > ? and m.seq < ? and m.owner = ?
-              order by m.seq desc
-              limit ?"
+              where m.thread = ?1 and ",
+            place!(),
+            " > ?2 and ",
+            place!(),
+            " < ?3 and m.owner = ?4
+              order by ",
+            place!(),
+            " desc
+              limit ?5"
         ),
-        params![
-            thread.to_string(),
-            floor,
-            before.unwrap_or(u64::from(u32::MAX) << 16),
-            owner.as_str(),
-            left
-        ],
+        params![thread.to_string(), floor, before, owner.as_str(), limit],
         message_of,
     )?;
-    messages.extend(placed);
     messages.reverse();
     Ok(messages)
 }

@@ -11,7 +11,7 @@ mod event;
 mod index;
 pub(crate) mod memory;
 mod message;
-mod money;
+pub(crate) mod money;
 mod node;
 mod pairing;
 mod project;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
-use adjutant_domain::id::OwnerId;
+use adjutant_domain::id::{OwnerId, RunId};
 use adjutant_domain::money::{Micros, Usage};
 use adjutant_domain::run::{AskedBudget, LedgerLine, Run};
 use adjutant_ports::store::{Cap, CapScope, GroupBy, Spend, StoreError};
@@ -10,6 +10,16 @@ use adjutant_ports::store::{Cap, CapScope, GroupBy, Spend, StoreError};
 use crate::error::Done;
 use crate::sql::Sql;
 use crate::writer::Tx;
+
+/// Lines that runs born in one millisecond have room for.
+const LINES_MAX: i64 = 1 << 15;
+
+/// Before the first place of a run's lines, and behind the last. Runs that were born in the same millisecond share them.
+pub(crate) fn lines_of(run: RunId) -> [i64; 2] {
+    // 48 of the 128 bits are the millisecond, so this is never negative.
+    let born = i64::try_from(run.as_u128() >> 80).unwrap_or_default();
+    [born * LINES_MAX, (born + 1) * LINES_MAX - 1]
+}
 
 /// The windows whose sums are kept. That of a run is the sum of its few lines.
 fn windows(run: &Run, day: &str) -> [CapScope; 2] {
@@ -44,33 +54,56 @@ pub(crate) fn reserve(
             .into());
         }
     }
-    tx.exec(
-        "insert into ledger (reservation, owner, run, run_name, session, session_key, agent, day, route, reserved,
-                             settled, at)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
-        params![
-            budget.reservation.to_string(),
-            run.owner.as_str(),
-            run.id.to_string(),
-            run.name(),
-            run.session.to_string(),
-            run.session_key.as_str(),
-            run.agent.as_str(),
-            budget.day,
-            route,
-            budget.reserve.0,
-            tx.now.as_millis(),
-        ],
-    )?;
+    let [before, behind] = lines_of(run.id);
+    let place: i64 = tx
+        .one(
+            "insert into ledger (place, reservation, owner, run, run_name, session, session_key, agent, day, route,
+                                 reserved, settled, at)
+             select coalesce(max(place), ?1) + 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13
+               from ledger
+              where place > ?1 and place < ?2
+             having count(*) filter (where reservation = ?3 and run = ?5) = 0
+             returning place",
+            params![
+                before,
+                behind,
+                budget.reservation.to_string(),
+                run.owner.as_str(),
+                run.id.to_string(),
+                run.name(),
+                run.session.to_string(),
+                run.session_key.as_str(),
+                run.agent.as_str(),
+                budget.day,
+                route,
+                budget.reserve.0,
+                tx.now.as_millis(),
+            ],
+            |row| row.get(0),
+        )?
+        .ok_or_else(|| StoreError::Conflict {
+            reason: "this reservation is there already".to_owned(),
+        })?;
+    if behind <= place {
+        return Err(StoreError::Full {
+            what: "the ledger of this run",
+            max: LINES_MAX.unsigned_abs(),
+        }
+        .into());
+    }
     for window in windows(run, &budget.day) {
+        let place = matches!(window, CapScope::Day { .. }).then_some(place);
         tx.exec(
-            "insert into spend (owner, scope, key, reserved) values (?1, ?2, ?3, ?4)
-             on conflict do update set reserved = reserved + excluded.reserved",
+            "insert into spend (owner, scope, key, reserved, first, last) values (?1, ?2, ?3, ?4, ?5, ?5)
+             on conflict do update
+                set reserved = reserved + excluded.reserved,
+                    first = min(first, excluded.first), last = max(last, excluded.last)",
             params![
                 run.owner.as_str(),
                 window.word(),
                 window.key(),
-                budget.reserve.0
+                budget.reserve.0,
+                place
             ],
         )?;
     }
@@ -79,12 +112,15 @@ pub(crate) fn reserve(
 
 /// Turns a reservation into a ledger line, once: usage is counted once (R6).
 pub(crate) fn settle(tx: &Tx<'_>, run: &Run, line: &LedgerLine) -> Done<()> {
+    let [before, behind] = lines_of(run.id);
     let released: u64 = tx
         .one(
             "update ledger
                 set settled = 1, cost = ?, input = ?, output = ?, cache_read = ?, cache_write = ?, estimated = ?,
                     route = ?, at = ?
-              where reservation = ?
+              where place > ?
+                and place < ?
+                and reservation = ?
                 and run = ?
                 and settled = 0
              returning reserved",
@@ -97,6 +133,8 @@ pub(crate) fn settle(tx: &Tx<'_>, run: &Run, line: &LedgerLine) -> Done<()> {
                 line.usage.estimated,
                 line.route,
                 line.at.as_millis(),
+                before,
+                behind,
                 line.reservation.to_string(),
                 run.id.to_string(),
             ],
@@ -132,22 +170,20 @@ pub(crate) fn settle(tx: &Tx<'_>, run: &Run, line: &LedgerLine) -> Done<()> {
 
 /// Frees what a run still holds when it ends; only a run that was stopped between question and answer has any.
 pub(crate) fn release_open(tx: &Tx<'_>, run: &Run) -> Done<()> {
+    let [before, behind] = lines_of(run.id);
     let open = tx.all(
-        "select reservation, reserved, day from ledger where run = ? and settled = 0",
-        [run.id.to_string()],
+        "select place, reserved, day from ledger where place > ? and place < ? and run = ? and settled = 0",
+        params![before, behind, run.id.to_string()],
         |row| {
             Ok((
-                row.get::<_, String>(0)?,
+                row.get::<_, i64>(0)?,
                 row.get::<_, u64>(1)?,
                 row.get::<_, String>(2)?,
             ))
         },
     )?;
-    for (reservation, reserved, day) in open {
-        tx.exec(
-            "delete from ledger where run = ? and reservation = ?",
-            params![run.id.to_string(), reservation],
-        )?;
+    for (place, reserved, day) in open {
+        tx.exec("delete from ledger where place = ?", [place])?;
         for window in windows(run, &day) {
             tx.exec(
                 "update spend set reserved = reserved - ? where owner = ? and scope = ? and key = ?",
@@ -187,15 +223,18 @@ pub(crate) use sums;
 
 pub(crate) fn spend(db: &Connection, owner: &OwnerId, scope: &CapScope) -> Done<Spend> {
     let row = match scope {
-        CapScope::Run { run } => db.one(
-            concat!(
-                "select ",
-                sums!(),
-                " from ledger where run = ? and owner = ?"
-            ),
-            params![run.to_string(), owner.as_str()],
-            |row| spend_of(row, 0),
-        ),
+        CapScope::Run { run } => {
+            let [before, behind] = lines_of(*run);
+            db.one(
+                concat!(
+                    "select ",
+                    sums!(),
+                    " from ledger where place > ? and place < ? and run = ? and owner = ?"
+                ),
+                params![before, behind, run.to_string(), owner.as_str()],
+                |row| spend_of(row, 0),
+            )
+        }
         CapScope::Session { .. } | CapScope::Day { .. } => db.one(
             "select used, reserved, calls, unpriced, input, output, cache_read, cache_write, estimated
                from spend where owner = ? and scope = ? and key = ?",
@@ -204,6 +243,26 @@ pub(crate) fn spend(db: &Connection, owner: &OwnerId, scope: &CapScope) -> Done<
         ),
     }?;
     Ok(row.unwrap_or_default())
+}
+
+/// The first and the last place that hold lines of these days; lines of other days may lie between them.
+fn places_of_days(
+    db: &Connection,
+    owner: &OwnerId,
+    from: &str,
+    to: &str,
+) -> Done<Option<[i64; 2]>> {
+    let found = db.one(
+        "select iif(count(first) = count(*), min(first), 0), iif(count(last) = count(*), max(last), ?4), count(*)
+           from spend
+          where owner = ?1 and scope = 'day' and key between ?2 and ?3",
+        params![owner.as_str(), from, to, i64::MAX],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, u64>(2)?)),
+    )?;
+    Ok(match found {
+        Some((Some(first), Some(last), n)) if n > 0 => Some([first, last]),
+        _ => None,
+    })
 }
 
 pub(crate) fn costs(
@@ -220,7 +279,10 @@ pub(crate) fn costs(
                 $column,
                 ", ",
                 sums!(),
-                " from ledger where owner = ? and day between ? and ? group by 1 order by 1"
+                " from ledger
+                  where place between ? and ? and owner = ? and day between ? and ?
+                  group by 1
+                  order by 1"
             )
         };
     }
@@ -231,7 +293,10 @@ pub(crate) fn costs(
         GroupBy::Agent => grouped!("agent"),
         GroupBy::Run => grouped!("run_name"),
     };
-    db.all(sql, params![owner.as_str(), from, to], |row| {
+    let Some([first, last]) = places_of_days(db, owner, from, to)? else {
+        return Ok(vec![]);
+    };
+    db.all(sql, params![first, last, owner.as_str(), from, to], |row| {
         Ok((row.get(0)?, spend_of(row, 1)?))
     })
 }

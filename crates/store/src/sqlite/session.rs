@@ -226,11 +226,17 @@ impl SessionStore for Sqlite {
     async fn sessions(&self, owner: &OwnerId, page: Page) -> Stored<Vec<Session>> {
         let owner = owner.clone();
         self.read(move |db| {
+            // The index knows the hour of the last use: the rows of whole hours are put in order here.
             db.all(
                 concat!(
                     "select ",
                     columns!(),
-                    " where t.owner = ?1 and s.owner = ?1 order by t.updated_at desc, t.id desc, s.id desc limit ?2 offset ?3"
+                    " where t.owner = ?1 and s.owner = ?1
+                        and t.hour >= coalesce((select u.hour from threads u cross join sessions v on v.thread = u.id
+                                                 where u.owner = ?1 and v.owner = ?1
+                                                 order by u.hour desc
+                                                 limit 1 offset ?2 + ?3 - 1), 0)
+                      order by t.updated_at desc, t.id desc, s.id desc limit ?2 offset ?3"
                 ),
                 params![owner.as_str(), page.limit, page.offset],
                 session_of,

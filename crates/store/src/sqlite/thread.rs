@@ -143,11 +143,18 @@ impl ThreadStore for Sqlite {
     async fn threads(&self, owner: &OwnerId, page: Page) -> Stored<Vec<Thread>> {
         let owner = owner.clone();
         self.read(move |db| {
+            // The index knows the hour of the last use: the rows of whole hours are put in order here.
             db.all(
                 concat!(
                     "select ",
                     columns!(),
-                    " from threads where owner = ? order by updated_at desc, id desc limit ? offset ?"
+                    " from threads
+                      where owner = ?1
+                        and hour >= coalesce((select t.hour from threads t
+                                               where t.owner = ?1
+                                               order by t.hour desc
+                                               limit 1 offset ?2 + ?3 - 1), 0)
+                      order by updated_at desc, id desc limit ?2 offset ?3"
                 ),
                 params![owner.as_str(), page.limit, page.offset],
                 thread_of,

@@ -14,7 +14,7 @@ use crate::error::Done;
 use crate::sql::{Sql, col};
 use crate::sqlite::audit::{CHAIN_START, Line};
 use crate::sqlite::message::searched_through;
-use crate::sqlite::money::{spend_of, sums};
+use crate::sqlite::money::{lines_of, spend_of, sums};
 use crate::sqlite::run::{LogNo, info_columns, info_of, parse_log, raw_log};
 
 /// Findings that are listed; a file that is wholly wrong needs no longer list.
@@ -102,6 +102,19 @@ fn places(check: &mut Check<'_>) -> Done<()> {
         if *strangers > 0 {
             check.find(format!("{id}: {strangers} messages of another owner"));
         }
+    }
+    let misplaced: u64 = check
+        .db
+        .one(
+            "select count(*) from threads where hour <> updated_at / 3600000",
+            [],
+            |row| row.get(0),
+        )?
+        .unwrap_or_default();
+    if misplaced > 0 {
+        check.find(format!(
+            "{misplaced} threads are not listed under the hour of their last use"
+        ));
     }
     check.looked_at("threads", threads.len() as u64);
     check.looked_at("messages", n_messages);
@@ -375,10 +388,11 @@ fn approvals_of(check: &mut Check<'_>, run: &Run, expected: &Expected) -> Done<(
 }
 
 fn ledger_of(check: &mut Check<'_>, run: &Run, expected: &Expected) -> Done<()> {
+    let [before, behind] = lines_of(run.id);
     for id in &expected.open {
         let settled = check.db.one(
-            "select settled from ledger where run = ? and reservation = ?",
-            [run.id.to_string(), id.to_string()],
+            "select settled from ledger where place > ? and place < ? and run = ? and reservation = ?",
+            params![before, behind, run.id.to_string(), id.to_string()],
             |row| row.get::<_, bool>(0),
         )?;
         if settled != Some(false) {
@@ -387,8 +401,8 @@ fn ledger_of(check: &mut Check<'_>, run: &Run, expected: &Expected) -> Done<()> 
     }
     for (id, cost) in &expected.settled {
         let row = check.db.one(
-            "select settled, cost from ledger where run = ? and reservation = ?",
-            [run.id.to_string(), id.to_string()],
+            "select settled, cost from ledger where place > ? and place < ? and run = ? and reservation = ?",
+            params![before, behind, run.id.to_string(), id.to_string()],
             |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<u64>>(1)?)),
         )?;
         if row != Some((true, *cost)) {
@@ -446,6 +460,21 @@ fn sums_of_money(check: &mut Check<'_>) -> Done<()> {
     }
     for window in added.keys().filter(|window| !kept.contains_key(*window)) {
         check.find(format!("{} {} has no sums", window.1, window.2));
+    }
+    let strayed: u64 = check
+        .db
+        .one(
+            "select count(*) from ledger l
+               left join spend s on s.owner = l.owner and s.scope = 'day' and s.key = l.day
+              where l.place < s.first or s.last < l.place",
+            [],
+            |row| row.get(0),
+        )?
+        .unwrap_or_default();
+    if strayed > 0 {
+        check.find(format!(
+            "{strayed} ledger lines lie where no sum looks for them"
+        ));
     }
     let orphans: Vec<RunId> = check.db.all(
         "select distinct l.run from ledger l left join runs r on r.id = l.run
