@@ -62,7 +62,11 @@ pub(crate) const LOG_PLACES: i64 = 1 << 20;
 
 /// All of them, parents before children.
 pub(crate) const TABLES: &[Table] = &[
-    table("threads", Kind::Owned, "id"),
+    Table {
+        // Kept by triggers.
+        only_sqlite: &["hour"],
+        ..table("threads", Kind::Owned, "id")
+    },
     Table {
         only_sqlite: &["n"],
         only_postgres: &["n", "words"],
@@ -107,10 +111,13 @@ pub(crate) const TABLES: &[Table] = &[
     table("approvals", Kind::Owned, "id"),
     table("grants", Kind::Owned, "id"),
     Table {
+        only_sqlite: &["place"],
         booleans: &["settled", "estimated"],
+        sqlite_order: "place",
         ..table("ledger", Kind::Owned, "run, reservation")
     },
     Table {
+        only_sqlite: &["first", "last"],
         booleans: &["estimated"],
         ..table("spend", Kind::Owned, "owner, scope, key")
     },

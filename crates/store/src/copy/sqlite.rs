@@ -7,6 +7,7 @@ use rusqlite::types::{Value as Cell, ValueRef};
 use rusqlite::{Connection, params_from_iter};
 use serde_json::Value;
 
+use adjutant_domain::id::RunId;
 use adjutant_domain::memory::Memory;
 use adjutant_domain::time::Timestamp;
 
@@ -18,6 +19,7 @@ use crate::error::{OpenError, open_error};
 use crate::file::{self, FILE_NAME};
 use crate::migrate;
 use crate::sqlite::memory::searched_text;
+use crate::sqlite::money::lines_of;
 
 /// What the file is called until it is whole.
 const PARTIAL: &str = "adjutant.db.copying";
@@ -213,6 +215,8 @@ pub(crate) struct Sink {
     fillings: BTreeMap<&'static str, Filling>,
     /// The run that came last, and its number: entries come by run.
     last_run: Option<(String, i64)>,
+    /// Where the last line of the ledger stands: they come in the order of their runs.
+    last_line: i64,
     // Last, so that the file is closed before.
     _scrap: Scrap,
 }
@@ -255,6 +259,7 @@ impl Sink {
             db,
             fillings: BTreeMap::new(),
             last_run: None,
+            last_line: 0,
             _scrap: scrap,
         })
     }
@@ -303,7 +308,7 @@ impl Sink {
         let columns: Vec<String> = sent.iter().filter(|name| has(name)).cloned().collect();
         let mut names: Vec<String> = columns.iter().map(|name| format!("\"{name}\"")).collect();
         match table.name {
-            "entries" => names.push("place".to_owned()),
+            "entries" | "ledger" => names.push("place".to_owned()),
             "memories" => names.push("text".to_owned()),
             _ => {}
         }
@@ -332,6 +337,7 @@ impl Sink {
         for row in rows {
             let place = match table.name {
                 "entries" => Some(Cell::Integer(self.place(row)?)),
+                "ledger" => Some(Cell::Integer(self.line(row)?)),
                 "memories" => Some(Cell::Text(memory_of(row)?)),
                 _ => None,
             };
@@ -389,6 +395,27 @@ impl Sink {
         Ok(n.saturating_mul(LOG_PLACES).saturating_add(seq))
     }
 
+    /// Where a line of the ledger stands: among those of its run.
+    fn line(&mut self, row: &Row) -> Result<i64, CopyError> {
+        let wrong = |column: &str, reason: String| CopyError::Value {
+            table: "ledger".to_owned(),
+            column: column.to_owned(),
+            reason,
+        };
+        let run = row.get("run").and_then(Value::as_str).unwrap_or_default();
+        let run: RunId = run
+            .parse()
+            .map_err(|error| wrong("run", format!("{error}")))?;
+        let [before, behind] = lines_of(run);
+        let place = self.last_line.max(before).saturating_add(1);
+        if behind <= place {
+            let reason = "there are more lines of one run than SQLite has places for".to_owned();
+            return Err(wrong("reservation", reason));
+        }
+        self.last_line = place;
+        Ok(place)
+    }
+
     /// Compares, commits, flushes, and puts the file in its place.
     pub(crate) fn end(self, counts: &Counts) -> Result<(), CopyError> {
         let wrong = CopyError::sqlite(&self.shown);
@@ -408,7 +435,13 @@ impl Sink {
             }
         }
         self.db
-            .execute_batch("commit; pragma wal_checkpoint(truncate)")
+            .execute_batch(
+                "update spend
+                    set first = (select min(l.place) from ledger l where l.owner = spend.owner and l.day = spend.key),
+                        last  = (select max(l.place) from ledger l where l.owner = spend.owner and l.day = spend.key)
+                  where scope = 'day';
+                 commit; pragma wal_checkpoint(truncate)",
+            )
             .map_err(&wrong)?;
         self.db.close().map_err(|(_db, error)| wrong(error))?;
         let (partial, path) = (self.dir.join(PARTIAL), self.dir.join(FILE_NAME));
