@@ -335,6 +335,7 @@ impl Image {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chaos::random::Random;
 
     #[test]
     fn a_mood_is_the_same_for_the_same_seed() {
