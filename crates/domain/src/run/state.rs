@@ -508,3 +508,32 @@ fn requested(part: &Part) -> Option<CallState> {
         Part::Text { .. } | Part::Thinking { .. } | Part::ToolResult { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::WorkerId;
+    use crate::run::{ClaimedFrom, Fence};
+
+    // covers: R37
+    #[test]
+    fn a_clock_that_is_a_year_away_from_the_logs_uses_up_no_time_of_the_run() {
+        let claimed_at = Timestamp::from_millis(1_000_000);
+        let year = Duration::from_secs(365 * 86_400);
+        let claimed = Logged {
+            seq: Seq(1),
+            at: claimed_at,
+            entry: Entry::Claimed {
+                worker: WorkerId::mint(claimed_at, 1),
+                fence: Fence(1),
+                from: ClaimedFrom::Queue,
+            },
+        };
+        let mut state = RunState::replay(std::slice::from_ref(&claimed));
+        let here = claimed_at.plus(year);
+        assert_eq!(state.active_time(here), year);
+        state.judge_time_from(here);
+        let later = here.plus(Duration::from_secs(5));
+        assert_eq!(state.active_time(later), Duration::from_secs(5));
+    }
+}

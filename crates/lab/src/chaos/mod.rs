@@ -17,6 +17,7 @@ mod power_loss;
 mod proxy;
 mod random;
 mod report;
+mod storm;
 mod trace;
 mod verdict;
 mod workers_killed;
@@ -175,6 +176,7 @@ fn scenarios() -> Vec<Box<dyn Scenario>> {
         Box::new(disk::DiskFull),
         Box::new(disk::ReadOnly),
         Box::new(clock_jump::ClockJump),
+        Box::new(storm::ReconnectStorm),
     ]
 }
 

@@ -98,6 +98,20 @@ pub(crate) async fn run(binary: &Path, quick: bool) -> Result<()> {
     Ok(())
 }
 
+/// Lets the usual crowd of returning clients in, then does `restart` to the gateway. Whether all were back in time, and what
+/// happened in words.
+pub(crate) async fn storm(
+    port: u16,
+    restart: impl AsyncFnOnce() -> Result<()>,
+) -> Result<(bool, String)> {
+    watch::enough_files(FULL.returning * 2 + SPARE_FILES)?;
+    let clients = crowd::gather(port, FULL.returning).await?;
+    let back = tokio::spawn(crowd::come_back(port, clients));
+    restart().await?;
+    let came = back.await??;
+    Ok((came.right, came.said))
+}
+
 /// The gateway that is tried.
 struct Edge {
     home: Home,
