@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use futures::FutureExt as _;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 use adjutant_cli::{
     BuildInfo, Check, ConfigChanged, ConfigExplained, ConfigValid, DemoDone, DemoOptions,
@@ -345,42 +343,7 @@ impl Host for Machine {
         let (home, settings) = self.settings_with(flags)?;
         let loaded = settings.current();
         self.begin_log(&home, &loaded.tree.logging, None)?;
-        crate::parts::make_private_dir(&home).map_err(|e| failures::parts(&home, &e))?;
-        let parts = Parts::open(&home, Arc::new(loaded.tree.clone()))
-            .await
-            .map_err(|e| failures::parts(&home, &e))?;
-        parts
-            .release_dead_claims()
-            .await
-            .map_err(|e| failures::store(&home, &e))?;
-        let deps = parts.engine(None).map_err(|e| failures::parts(&home, &e))?;
-        let over = CancellationToken::new();
-        let watch = parts.is_shared.then(|| {
-            let store = Arc::clone(&parts.store);
-            tokio::spawn(crate::takeover::watch(store, over.clone()))
-        });
-        let stop = async {
-            told_to_stop().await;
-            tracing::info!("stopping");
-        };
-        let worker = parts.worker(deps);
-        tracing::info!(worker = %worker.id(), "ready");
-        let stop = stop.boxed().shared();
-        let again = async {
-            stop.clone().await;
-            told_to_stop().await;
-            tracing::warn!("stopping at once; what is under way goes on elsewhere from its log");
-        };
-        tokio::select! {
-            () = worker.run(stop.clone()) => {}
-            () = again => {}
-        }
-        over.cancel();
-        if let Some(watch) = watch {
-            // It ends with the token, at once.
-            drop(watch.await);
-        }
-        Ok(())
+        crate::worker::run(&home, &loaded.tree).await
     }
 
     async fn discover_providers(&self) -> Result<Vec<ProviderFound>, Failure> {

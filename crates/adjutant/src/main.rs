@@ -18,6 +18,7 @@ mod parts;
 mod platform;
 mod setup;
 mod takeover;
+mod worker;
 
 use std::process::ExitCode;
 

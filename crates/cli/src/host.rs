@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::host_backup::Backups;
 use crate::host_db::Databases;
 use crate::host_node::NodeControl;
+pub use crate::host_shape::{GatewayOptions, WorkerOptions};
 use crate::host_tls::TlsState;
 
 /// Who builds the walls around a command.
@@ -299,28 +300,6 @@ pub struct RouteChoice {
     pub model: Option<String>,
     /// Base URL of the provider.
     pub base_url: Option<String>,
-}
-
-/// How a gateway is run. Absent means as configured.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GatewayOptions {
-    /// Port.
-    pub port: Option<u16>,
-    /// Address.
-    pub bind: Option<String>,
-    /// Workers in the same process.
-    pub workers: Option<u16>,
-    /// Where the PostgreSQL database is.
-    pub database_url: Option<String>,
-}
-
-/// How a worker is run. Absent means as configured.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WorkerOptions {
-    /// Runs at the same time.
-    pub parallel: Option<u16>,
-    /// Where the PostgreSQL database is.
-    pub database_url: Option<String>,
 }
 
 /// Whether and where a gateway runs.

@@ -23,6 +23,7 @@ mod host;
 mod host_backup;
 mod host_db;
 mod host_node;
+mod host_shape;
 mod host_tls;
 mod lines;
 mod platform;
