@@ -235,10 +235,12 @@ fn programs() -> Option<PathBuf> {
     std::env::split_paths(&path).find(|dir| dir.join("initdb").exists())
 }
 
-/// Whether this process is root: the owner of its own entry in `/proc` tells.
+/// Whether this process is root: its own entry in `/proc` tells.
 pub(crate) fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|it| it.uid() == 0)
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    // Real, then effective.
+    ids.and_then(|it| it.split_whitespace().nth(1)) == Some("0")
 }
 
 fn unprivileged(program: &Path) -> Command {
