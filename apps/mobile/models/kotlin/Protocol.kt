@@ -3671,6 +3671,8 @@ data class RunsMoveParams(
     val runId: String,
     /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
     val to: String,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
 )
 
 /** Result of `runs.list`. */
@@ -5582,6 +5584,8 @@ enum class WorkerState {
 data class WorkersDrainParams(
     /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
     val worker: String,
+    /** Makes a repeat harmless. */
+    val idempotencyKey: ClientKey? = null,
 )
 
 /** Result of `workers.list`. */

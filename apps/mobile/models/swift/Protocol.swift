@@ -5196,10 +5196,13 @@ public struct RunsMoveParams: Codable, Hashable, Sendable {
     public var runId: String
     /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
     public var to: String
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
 
-    public init(runId: String, to: String) {
+    public init(runId: String, to: String, idempotencyKey: ClientKey? = nil) {
         self.runId = runId
         self.to = to
+        self.idempotencyKey = idempotencyKey
     }
 }
 
@@ -8001,9 +8004,12 @@ public enum WorkerState: String, Codable, Hashable, Sendable, CaseIterable {
 public struct WorkersDrainParams: Codable, Hashable, Sendable {
     /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
     public var worker: String
+    /** Makes a repeat harmless. */
+    public var idempotencyKey: ClientKey?
 
-    public init(worker: String) {
+    public init(worker: String, idempotencyKey: ClientKey? = nil) {
         self.worker = worker
+        self.idempotencyKey = idempotencyKey
     }
 }
 

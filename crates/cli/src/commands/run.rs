@@ -66,7 +66,11 @@ async fn relocate(cx: &Cx<'_>, run_id: String, to: String, wait: bool) -> Result
         .map(|span| Instant::now() + span.duration());
     let gateway = Connection::to_running(cx).await?;
     let mut moved = gateway
-        .call::<RunsMove>(RunsMoveParams { run_id, to })
+        .call::<RunsMove>(RunsMoveParams {
+            run_id,
+            to,
+            idempotency_key: None,
+        })
         .await?;
     let run_id = moved.run.run_id.clone();
     while wait && !moved.there {

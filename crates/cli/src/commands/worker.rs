@@ -74,7 +74,10 @@ fn word(state: WorkerState) -> &'static str {
 async fn drain(cx: &Cx<'_>, worker: String, wait: bool) -> Result<(), Failure> {
     let gateway = Connection::to_running(cx).await?;
     let asked = gateway
-        .call::<WorkersDrain>(WorkersDrainParams { worker })
+        .call::<WorkersDrain>(WorkersDrainParams {
+            worker,
+            idempotency_key: None,
+        })
         .await?;
     if wait {
         until_gone(cx, &gateway, &asked).await?;

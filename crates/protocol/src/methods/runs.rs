@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use adjutant_domain::id::{CallId, RunId, ThreadId, WorkerId};
+use adjutant_domain::id::{CallId, ClientKey, RunId, ThreadId, WorkerId};
 use adjutant_domain::money::{Micros, Usage};
 use adjutant_domain::run::TrailStep;
 use adjutant_domain::time::Timestamp;
@@ -95,6 +95,9 @@ pub struct RunsMoveParams {
     /// The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where
     /// that has only one.
     pub to: String,
+    /// Makes a repeat harmless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<ClientKey>,
 }
 
 /// Result of `runs.move`.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use adjutant_domain::id::{RunId, WorkerId};
+use adjutant_domain::id::{ClientKey, RunId, WorkerId};
 use adjutant_domain::time::Timestamp;
 
 use crate::method::{Order, methods};
@@ -26,6 +26,9 @@ pub struct WorkersDrainParams {
     /// The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where
     /// that has only one.
     pub worker: String,
+    /// Makes a repeat harmless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<ClientKey>,
 }
 
 /// Whether a worker takes runs.

@@ -166,7 +166,8 @@ fn join(bin: &Path, dir: &Path) -> Option<Cluster> {
     used.lock_shared().ok()?;
     let start = File::create(dir.join("start")).ok()?;
     start.lock().ok()?;
-    if !dir.join("users").exists() {
+    // A folder that went away meanwhile may be back already, with other files under these names.
+    if !is_at(&used, &dir.join("users")) || !is_at(&start, &dir.join("start")) {
         return None;
     }
     if !dir.join("ready").exists() {
@@ -180,6 +181,15 @@ fn join(bin: &Path, dir: &Path) -> Option<Cluster> {
         dir: Some(dir.to_owned()),
         _used: Some(used),
     })
+}
+
+/// Whether this open file is the one that the path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
 }
 
 fn done(command: &mut Command) {

@@ -3012,6 +3012,8 @@ export interface RunsMoveParams {
   runId: string;
   /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
   to: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
 }
 
 /** Result of `runs.list`. */
@@ -4686,6 +4688,8 @@ export type WorkerState = "working" | "draining" | "silent";
 export interface WorkersDrainParams {
   /** The worker: its identifier, the beginning or the end of it (at least six characters), or the name of its host where that has only one. */
   worker: string;
+  /** Makes a repeat harmless. */
+  idempotencyKey?: ClientKey;
 }
 
 /** Result of `workers.list`. */
@@ -6792,6 +6796,7 @@ export const decodeRunsLogParams: d.Decoder<RunsLogParams> = d.object<RunsLogPar
 export const decodeRunsMoveParams: d.Decoder<RunsMoveParams> = d.object<RunsMoveParams>({
   runId: d.text,
   to: d.text,
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
 }, "closed");
 
 export const decodeRunsPage: d.Decoder<RunsPage> = d.object<RunsPage>({
@@ -7756,6 +7761,7 @@ export const decodeWorkerState: d.Decoder<WorkerState> = d.words(["working", "dr
 
 export const decodeWorkersDrainParams: d.Decoder<WorkersDrainParams> = d.object<WorkersDrainParams>({
   worker: d.text,
+  idempotencyKey: d.optional(d.lazy(() => decodeClientKey)),
 }, "closed");
 
 export const decodeWorkersPage: d.Decoder<WorkersPage> = d.object<WorkersPage>({
