@@ -202,7 +202,19 @@ impl RunState {
     /// Judges the running time of this claim by another clock than the log's, which says `now`. Clocks of machines differ, and
     /// a difference is not time that a run has used (R37).
     pub fn judge_time_from(&mut self, now: Timestamp) {
-        self.active_since = self.active_since.map(|_| now);
+        let Some(claimed_at) = self.active_since else {
+            return;
+        };
+        if let ModelPhase::Failed {
+            retry: Retry::Same { at },
+            ..
+        } = &mut self.model
+            && *at <= claimed_at
+        {
+            // It is due by the log's clock, so it is due.
+            *at = (*at).min(now);
+        }
+        self.active_since = Some(now);
     }
 
     /// What the run cost so far.
@@ -535,5 +547,54 @@ mod tests {
         state.judge_time_from(here);
         let later = here.plus(Duration::from_secs(5));
         assert_eq!(state.active_time(later), Duration::from_secs(5));
+    }
+
+    // covers: R37
+    #[test]
+    fn a_retry_that_is_due_by_the_logs_clock_is_due_for_a_worker_whose_clock_is_behind() {
+        let at = Timestamp::from_millis(1_000_000_000);
+        let fact = |seq, at, entry| Logged {
+            seq: Seq(seq),
+            at,
+            entry,
+        };
+        let claimed = |seq, at, fence| {
+            let entry = Entry::Claimed {
+                worker: WorkerId::from_u128(1),
+                fence: Fence(fence),
+                from: ClaimedFrom::Queue,
+            };
+            fact(seq, at, entry)
+        };
+        let due = at.plus(Duration::from_secs(10));
+        let retry = Retry::Same { at: due };
+        let log = [
+            claimed(1, at, 1),
+            fact(
+                2,
+                at,
+                Entry::Parked {
+                    until: Wake::Retry { at: due },
+                },
+            ),
+            claimed(3, due, 2),
+        ];
+        let failed = ModelPhase::Failed {
+            fault: ModelFault::Cut,
+            retry,
+        };
+        let mut state = RunState::replay(&log[..2]);
+        state.model = failed;
+        state.apply(&log[2]);
+        let here = at.minus(Duration::from_secs(3_600));
+        state.judge_time_from(here);
+        let ModelPhase::Failed {
+            retry: Retry::Same { at: next },
+            ..
+        } = state.model
+        else {
+            panic!("it failed");
+        };
+        assert!(next <= here, "{next} is not due at {here}");
     }
 }
