@@ -96,15 +96,18 @@ impl Machine {
         let (home, sources) = self.sources(Vec::new())?;
         let loaded = Settings::open(sources, &home).ok().map(|it| it.current());
         let path = loaded.as_ref().and_then(|it| it.tree.logging.path.clone());
+        let worker = loaded.as_ref().map(|it| it.tree.worker.clone());
+        let drain = worker.unwrap_or_default().drain.duration();
         let tls = loaded.map(|it| it.tree.gateway.tls.clone());
         let log = log_file(&home, path.as_deref());
-        let service = Service::here(Entry::gateway(), &home, &log);
+        let service = Service::here(Entry::gateway(drain), &home, &log);
         Ok(Place {
             socket: home.join(daemon::SOCKET_FILE),
             log,
             config: self.asked().config,
             credential: Credential::None,
             tls: tls.unwrap_or_default(),
+            drain,
             service,
             home,
         })

@@ -1,6 +1,7 @@
 //! The `[worker]` section.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct TokenRate {
     /// Most that can be saved up, in tokens.
     pub burst: u64,
 }
+
+/// Longest wait for a step under way when a worker is told to stop.
+const DRAIN_MAX: Duration = Duration::from_secs(600);
 
 /// Settings of the workers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -116,6 +120,9 @@ impl Config {
                 "heartbeat",
                 "`heartbeat` and `poll` must be longer than zero".to_owned(),
             ));
+        }
+        if DRAIN_MAX < self.drain.duration() {
+            out.push(("drain", "must not be longer than ten minutes".to_owned()));
         }
         if self.backoff_max < self.backoff_first {
             out.push((

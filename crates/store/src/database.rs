@@ -16,9 +16,9 @@ pub fn database(
     };
     let listen_url = config.database_listen_url.as_deref();
     Ok(Some(PostgresOptions {
-        listen_url: listen_url.map(|it| url(it, env)).transpose()?,
+        listen_url: listen_url.map(|it| url_of(it, env)).transpose()?,
         connections: config.database_connections,
-        ..PostgresOptions::new(url(reference, env)?)
+        ..PostgresOptions::new(url_of(reference, env)?)
     }))
 }
 
@@ -30,10 +30,6 @@ pub fn url_of(
     reference: &str,
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, PostgresError> {
-    url(reference, env)
-}
-
-fn url(reference: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, PostgresError> {
     let wrong = |reason: String| PostgresError::Url { reason };
     match reference.split_once(':') {
         Some(("env", name)) => env(name)

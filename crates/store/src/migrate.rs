@@ -63,33 +63,17 @@ fn migrate_with(
     path: &Path,
     migrations: &[Migration],
 ) -> Result<(), OpenError> {
-    let wrong = |fault: Fault| match fault {
-        Fault::Sql(error) => open_error(path, &error),
-        Fault::Store(error) => OpenError::Sqlite {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        },
-    };
-    let done = applied(db).map_err(wrong)?;
-    let (found, known) = (done.len(), migrations.len());
-    if found > known {
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let found = version(db, path, migrations)?;
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    if found > migrations.len() {
         return Err(OpenError::Newer {
             path: path.to_owned(),
             found: number(found),
-            known: number(known),
+            known: number(migrations.len()),
         });
     }
-    for (number, (migration, checksum_found)) in (1..).zip(migrations.iter().zip(&done)) {
-        if *checksum_found != checksum(migration.sql) {
-            return Err(OpenError::Foreign {
-                path: path.to_owned(),
-                number,
-            });
-        }
-    }
     for (number, migration) in (1..).zip(migrations).skip(found) {
-        apply(db, number, migration).map_err(wrong)?;
+        apply(db, number, migration).map_err(|fault| wrong(path, fault))?;
         tracing::info!(number, name = migration.name, "migrated the store");
     }
     Ok(())
@@ -112,14 +96,13 @@ pub(crate) fn after(version: u32) -> Vec<String> {
 /// # Errors
 /// [`OpenError::Foreign`] when its migrations are not ours.
 pub(crate) fn found(db: &Connection, path: &Path) -> Result<u32, OpenError> {
-    let done = applied(db).map_err(|fault| match fault {
-        Fault::Sql(error) => open_error(path, &error),
-        Fault::Store(error) => OpenError::Sqlite {
-            path: path.to_owned(),
-            reason: error.to_string(),
-        },
-    })?;
-    for (number, (migration, checksum_found)) in (1..).zip(MIGRATIONS.iter().zip(&done)) {
+    version(db, path, MIGRATIONS).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+/// How many migrations a file has seen, all of which are these as far as they go.
+fn version(db: &Connection, path: &Path, migrations: &[Migration]) -> Result<usize, OpenError> {
+    let done = applied(db).map_err(|fault| wrong(path, fault))?;
+    for (number, (migration, checksum_found)) in (1..).zip(migrations.iter().zip(&done)) {
         if *checksum_found != checksum(migration.sql) {
             return Err(OpenError::Foreign {
                 path: path.to_owned(),
@@ -127,7 +110,17 @@ pub(crate) fn found(db: &Connection, path: &Path) -> Result<u32, OpenError> {
             });
         }
     }
-    Ok(u32::try_from(done.len()).unwrap_or(u32::MAX))
+    Ok(done.len())
+}
+
+fn wrong(path: &Path, fault: Fault) -> OpenError {
+    match fault {
+        Fault::Sql(error) => open_error(path, &error),
+        Fault::Store(error) => OpenError::Sqlite {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        },
+    }
 }
 
 /// The checksums of what was applied, in order.

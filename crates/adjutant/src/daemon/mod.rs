@@ -32,8 +32,8 @@ const DAEMON_VARIABLE: &str = "_ADJUTANT_DAEMON";
 
 /// Longest wait for a start.
 const START_MAX: Duration = Duration::from_secs(30);
-/// Longest wait for a polite stop; open runs are put down within it.
-const STOP_MAX: Duration = Duration::from_secs(15);
+/// Longest wait for a polite stop, beside the time that workers have for the steps under way.
+const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// Longest wait for the kernel to take a killed process away.
 const KILL_MAX: Duration = Duration::from_secs(5);
 /// How often the state is looked at while waiting.
@@ -56,6 +56,8 @@ pub(crate) struct Place {
     pub(crate) config: Option<PathBuf>,
     /// What the gateway is shown.
     pub(crate) credential: Credential,
+    /// How long its workers have for the steps under way when it is told to stop.
+    pub(crate) drain: Duration,
     /// How its port is encrypted, as configured now.
     pub(crate) tls: adjutant_tls::Config,
     /// The entry of the service manager, if there is one for this system.
@@ -245,7 +247,7 @@ pub(crate) async fn stop(place: &Place) -> Result<GatewayState, Failure> {
         }
         Life::Up { pid: Some(pid), .. } => {
             tell_to_end(pid, Ending::Politely)?;
-            if !gone_within(place, pid, STOP_MAX).await {
+            if !gone_within(place, pid, place.drain + STOP_MARGIN).await {
                 tell_to_end(pid, Ending::AtOnce)?;
                 if !gone_within(place, pid, KILL_MAX).await {
                     let message = format!("process {pid} does not end, not even when killed");
@@ -434,6 +436,7 @@ mod tests {
             config: None,
             credential: Credential::None,
             tls: adjutant_tls::Config::default(),
+            drain: std::time::Duration::from_secs(10),
             service: None,
         }
     }

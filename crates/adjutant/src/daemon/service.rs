@@ -31,16 +31,22 @@ pub(crate) struct Entry {
     what: &'static str,
     /// Arguments of the program.
     args: Vec<String>,
+    /// How long it may take to end when it is told to.
+    stop_within: Duration,
 }
 
+/// What ending may take beside what is under way.
+const STOP_MARGIN: Duration = Duration::from_secs(10);
+
 impl Entry {
-    /// `gateway run`.
-    pub(crate) fn gateway() -> Self {
+    /// `gateway run`, whose workers have this long for the steps under way when it is told to stop.
+    pub(crate) fn gateway(drain: Duration) -> Self {
         Self {
             unit: "adjutant.service",
             label: "app.adjutant.gateway",
             what: "gateway",
             args: vec!["gateway".to_owned(), "run".to_owned()],
+            stop_within: drain + STOP_MARGIN,
         }
     }
 
@@ -52,6 +58,7 @@ impl Entry {
             label: "app.adjutant.node",
             what: "node",
             args: words.chain(args).collect(),
+            stop_within: STOP_MARGIN * 2,
         }
     }
 }
@@ -319,6 +326,7 @@ fn unit(entry: &Entry, program: &str, home: &str) -> String {
         .map(|it| if plain(it) { it.clone() } else { quote(it) })
         .collect();
     let (command, state) = (quote(program), percent(home));
+    let stop = entry.stop_within.as_secs();
     let (what, words) = (entry.what, words.join(" "));
     format!(
         "[Unit]\n\
@@ -335,7 +343,7 @@ fn unit(entry: &Entry, program: &str, home: &str) -> String {
          RestartSec=2\n\
          RestartPreventExitStatus=2 5 78\n\
          KillMode=mixed\n\
-         TimeoutStopSec=20\n\
+         TimeoutStopSec={stop}\n\
          Delegate=yes\n\
          UMask=0077\n\
          LimitCORE=0\n\
@@ -383,10 +391,12 @@ mod tests {
 
     use super::*;
 
+    const DRAIN: Duration = Duration::from_secs(25);
+
     #[test]
     fn the_unit_restarts_after_a_failure_but_not_after_a_wrong_configuration() {
         let text = unit(
-            &Entry::gateway(),
+            &Entry::gateway(DRAIN),
             "/opt/100%/adjutant",
             "/home/ada/.adjutant",
         );
@@ -399,6 +409,8 @@ mod tests {
             "RestartPreventExitStatus=2 5 78",
             "NoNewPrivileges=yes",
             "UMask=0077",
+            // What the workers have, and a margin: the manager kills later than the gateway lets go.
+            "TimeoutStopSec=35",
         ] {
             assert!(text.lines().any(|it| it == line), "{line}");
         }
@@ -433,7 +445,7 @@ mod tests {
         let home = dir.path().join("state");
         let program = PathBuf::from("/opt/adjutant");
         let service = Service::of(
-            Entry::gateway(),
+            Entry::gateway(DRAIN),
             dir.path(),
             None,
             &home,
@@ -457,7 +469,7 @@ mod tests {
     fn a_path_that_could_end_its_line_is_refused() {
         let home = Path::new("/tmp/a\nExecStartPre=evil");
         if let Some(service) = Service::of(
-            Entry::gateway(),
+            Entry::gateway(DRAIN),
             Path::new("/home/ada"),
             None,
             home,

@@ -103,6 +103,7 @@ impl House {
             config: None,
             credential: Credential::None,
             tls: adjutant_tls::Config::default(),
+            drain: adjutant_engine::Config::default().drain.duration(),
             service: None,
         };
         let folder = match folder {

@@ -16,6 +16,7 @@ fn subject(home: &Path) -> Subject {
             config: None,
             credential: adjutant_client::Credential::None,
             tls: adjutant_tls::Config::default(),
+            drain: std::time::Duration::from_secs(10),
             service: None,
         },
         config_file: home.join("config.toml"),

@@ -40,6 +40,7 @@ impl Home {
             config: None,
             credential: adjutant_client::Credential::None,
             tls: adjutant_tls::Config::default(),
+            drain: std::time::Duration::from_secs(10),
             service: None,
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());

@@ -1,4 +1,5 @@
-//! Several processes over one PostgreSQL, as on several machines: real gateways, real workers, the real command line.
+//! PostgreSQL under the real program: several processes over one database, as on several machines, and an installation that
+//! moves there.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -7,3 +8,4 @@
 mod cluster;
 mod handing_over;
 mod machine;
+mod moving;

@@ -75,7 +75,7 @@ impl Handle<RunsMove> for Core {
         let info = self.run_info(&params.run_id).await?;
         let worker = self.worker_named(&params.to).await?;
         let to = worker.info.id;
-        if worker.info.duty == Duty::Draining || worker.orders == Duty::Draining {
+        if worker.duty() == Duty::Draining {
             let message = format!("worker {to} takes no more runs: it was asked to drain");
             return Err(Fault::new(Code::Conflict, message));
         }

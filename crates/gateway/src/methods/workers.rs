@@ -56,7 +56,7 @@ impl Core {
         let (queued, running, parked) = self.deps.store.queue_depth().await?;
         let workers = self.deps.store.workers().await?;
         let alive = || workers.iter().filter(|it| is_heard_of(it));
-        let takes_some = |it: &&WorkerSeen| it.info.duty == Duty::Working;
+        let takes_some = |it: &&WorkerSeen| it.duty() == Duty::Working;
         let slots = alive()
             .filter(takes_some)
             .map(|it| u64::from(it.info.slots));
@@ -119,17 +119,12 @@ fn nobody(name: &str, others: &[WorkerSeen]) -> Fault {
 
 fn row(worker: WorkerSeen) -> WorkerRow {
     let alive = is_heard_of(&worker);
-    let WorkerSeen {
-        info,
-        seen_at,
-        orders,
-        ..
-    } = worker;
-    let state = match (alive, info.duty, orders) {
-        (false, ..) => WorkerState::Silent,
-        (true, Duty::Working, Duty::Working) => WorkerState::Working,
-        (true, ..) => WorkerState::Draining,
+    let state = match (alive, worker.duty()) {
+        (false, _) => WorkerState::Silent,
+        (true, Duty::Working) => WorkerState::Working,
+        (true, Duty::Draining) => WorkerState::Draining,
     };
+    let WorkerSeen { info, seen_at, .. } = worker;
     WorkerRow {
         id: info.id,
         host: info.host,

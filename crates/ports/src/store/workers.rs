@@ -71,6 +71,17 @@ pub struct WorkerSeen {
     pub orders: Duty,
 }
 
+impl WorkerSeen {
+    /// What it does, or will as soon as it hears its orders.
+    #[must_use]
+    pub fn duty(&self) -> Duty {
+        match (self.info.duty, self.orders) {
+            (Duty::Working, Duty::Working) => Duty::Working,
+            (Duty::Draining, _) | (_, Duty::Draining) => Duty::Draining,
+        }
+    }
+}
+
 /// The register of workers. Nothing correct depends on it: a worker that is not in it has its runs all the same, and who
 /// has what is decided by leases and fences.
 #[async_trait]

@@ -155,6 +155,7 @@ fn tls(mode: Mode, root: Option<PathBuf>) -> Result<ClientConfig, PostgresError>
     let is_named = root
         .as_ref()
         .is_some_and(|path| path.as_os_str() != "system");
+    let mut authority = None;
     if let Some(path) = root.filter(|_| is_named && mode != Mode::Disable) {
         let mut roots = RootCertStore::empty();
         let unreadable = |error: &dyn std::fmt::Display| PostgresError::Tls {
@@ -168,18 +169,15 @@ fn tls(mode: Mode, root: Option<PathBuf>) -> Result<ClientConfig, PostgresError>
                 .add(certificate)
                 .map_err(|error| unusable(error.to_string()))?;
         }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-            .build()
-            .map_err(|error| unusable(error.to_string()))?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| unusable(error.to_string()))?;
         if mode == Mode::VerifyFull {
             return Ok(builder.with_webpki_verifier(verifier).with_no_client_auth());
         }
-        return Ok(builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyName(verifier)))
-            .with_no_client_auth());
-    }
-    if matches!(mode, Mode::VerifyCa | Mode::VerifyFull) {
+        authority = Some(verifier);
+    } else if matches!(mode, Mode::VerifyCa | Mode::VerifyFull) {
         return Ok(builder
             .with_platform_verifier()
             .map_err(|error| unusable(error.to_string()))?
@@ -187,13 +185,20 @@ fn tls(mode: Mode, root: Option<PathBuf>) -> Result<ClientConfig, PostgresError>
     }
     Ok(builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate { provider }))
+        .with_custom_certificate_verifier(Arc::new(AnyName {
+            authority,
+            provider,
+        }))
         .with_no_client_auth())
 }
 
-/// What `sslmode=verify-ca` means: the certificate comes from the authority, and may be for any name.
+/// Judges a certificate by less than its name: by the authority it comes from (`sslmode=verify-ca`), or by nothing, so that
+/// nobody listens in and nobody is asked who they are (`require`).
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct AnyName {
+    authority: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
 
 impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
@@ -204,57 +209,16 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        match self
-            .0
-            .verify_server_cert(certificate, between, name, ocsp, now)
-        {
+        let Some(authority) = &self.authority else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match authority.verify_server_cert(certificate, between, name, ocsp, now) {
             // The name is looked at last: the chain, the time and the use were good.
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
             other => other,
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// What `sslmode=require` means: nobody listens in, and nobody is asked for a name.
-#[derive(Debug)]
-struct AnyCertificate {
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

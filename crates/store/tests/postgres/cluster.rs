@@ -192,7 +192,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-fn done(command: &mut Command) {
+pub(crate) fn done(command: &mut Command) {
     let out = command.stdin(Stdio::null()).output().unwrap();
     assert!(
         out.status.success(),
@@ -221,21 +221,7 @@ fn make(bin: &Path, dir: &Path) {
     #[allow(clippy::zombie_processes)]
     keeper.spawn().unwrap();
     let data = dir.join("data");
-    done(
-        unprivileged(&bin.join("initdb"))
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--locale=C.UTF-8",
-                "--no-instructions",
-            ]),
-    );
+    initdb(bin, &data);
     start(bin, dir);
     runtime().block_on(async {
         let host = dir.display().to_string().replace('/', "%2F");
@@ -246,6 +232,17 @@ fn make(bin: &Path, dir: &Path) {
             .await
             .unwrap();
     });
+}
+
+/// Makes the files of a server, of which `postgres` is the superuser.
+pub(crate) fn initdb(bin: &Path, data: &Path) {
+    done(
+        unprivileged(&bin.join("initdb"))
+            .arg("-D")
+            .arg(data)
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
+            .args(["--locale=C.UTF-8", "--no-instructions"]),
+    );
 }
 
 /// Starts the server of our own cluster; settings as they come, so `fsync` is on.
@@ -328,6 +325,16 @@ impl Cluster {
 
     /// A database of its own, which goes with the cluster, or with the value if the cluster is not ours.
     pub(crate) fn database(&'static self) -> Database {
+        self.database_from(TEMPLATE)
+    }
+
+    /// The same, without a schema.
+    #[allow(dead_code, reason = "the program's tests begin with it")]
+    pub(crate) fn empty_database(&'static self) -> Database {
+        self.database_from("template1")
+    }
+
+    fn database_from(&'static self, template: &str) -> Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         // One at a time: a template may not be in use while it is copied.
         static TURN: Mutex<()> = Mutex::new(());
@@ -336,7 +343,7 @@ impl Cluster {
         let _turn = TURN.lock().unwrap();
         runtime().block_on(async {
             let admin = connect(&self.url("postgres")).await;
-            let sql = format!("create database {name} template {TEMPLATE}");
+            let sql = format!("create database {name} template {template}");
             for left in (0..50).rev() {
                 match admin.batch_execute(&sql).await {
                     Ok(()) => break,

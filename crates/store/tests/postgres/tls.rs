@@ -14,19 +14,13 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use adjutant_store::copy::{Database, status};
 use adjutant_store::{PostgresError, PostgresOptions};
 
-use crate::cluster::{is_root, programs, runtime, unprivileged};
+use crate::cluster::{done, initdb, is_root, programs, runtime, unprivileged};
 
 /// A server of one test, with its folder.
 struct Server {
     dir: PathBuf,
     port: u16,
     _folder: tempfile::TempDir,
-}
-
-fn done(command: &mut Command) {
-    let out = command.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{command:?}: {said}");
 }
 
 /// An authority, and its certificate.
@@ -61,21 +55,7 @@ impl Server {
             done(Command::new("chown").arg("postgres:").arg(&dir));
         }
         let data = dir.join("data");
-        done(
-            unprivileged(&bin.join("initdb"))
-                .arg("-D")
-                .arg(&data)
-                .args([
-                    "-U",
-                    "postgres",
-                    "-A",
-                    "trust",
-                    "-E",
-                    "UTF8",
-                    "--locale=C.UTF-8",
-                    "--no-instructions",
-                ]),
-        );
+        initdb(&bin, &data);
         let port = TcpListener::bind("127.0.0.1:0").unwrap();
         let number = port.local_addr().unwrap().port();
         let mut settings = format!(

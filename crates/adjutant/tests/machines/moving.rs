@@ -1,134 +1,12 @@
 //! An installation that moves: real runs in a SQLite file, copied to a real PostgreSQL, driven on there, saved and restored
 //! into another database, all with the program as a person uses it.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap();
-    String::from_utf8_lossy(&id.stdout).trim() == "0"
-}
-
-/// The newest PostgreSQL of this machine.
-fn programs() -> Option<PathBuf> {
-    let mut found: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let version = entry.file_name().to_str()?.parse().ok()?;
-            let bin = entry.path().join("bin");
-            bin.join("initdb").exists().then_some((version, bin))
-        })
-        .collect();
-    found.sort();
-    found.pop().map(|(_, bin)| bin)
-}
-
-/// A server of this test, on a socket in a folder of its own.
-struct Server {
-    bin: PathBuf,
-    dir: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> Option<Self> {
-        use std::os::unix::fs::PermissionsExt as _;
-        let bin = programs()?;
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let dir = folder.path().join("pg");
-        std::fs::create_dir(&dir).unwrap();
-        if is_root() {
-            done(Command::new("chown").arg("postgres:").arg(&dir));
-        }
-        let it = Self {
-            bin,
-            dir,
-            _folder: folder,
-        };
-        done(
-            it.command("initdb")
-                .arg("-D")
-                .arg(it.dir.join("data"))
-                .args([
-                    "-U",
-                    "postgres",
-                    "-A",
-                    "trust",
-                    "-E",
-                    "UTF8",
-                    "--locale=C.UTF-8",
-                    "--no-instructions",
-                ]),
-        );
-        let options = format!(
-            "-c listen_addresses= -c unix_socket_directories={} -c fsync=off",
-            it.dir.display()
-        );
-        done(
-            it.command("pg_ctl")
-                .args(["-w", "-s", "-D"])
-                .arg(it.dir.join("data"))
-                .arg("-l")
-                .arg(it.dir.join("log"))
-                .args(["-o", &options, "start"]),
-        );
-        it.sql("create role adjutant_test login noinherit createrole");
-        for name in ["moved", "restored"] {
-            it.sql(&format!("create database {name} owner adjutant_test"));
-        }
-        Some(it)
-    }
-
-    /// PostgreSQL refuses to run as root, so root becomes the user of the package.
-    fn command(&self, program: &str) -> Command {
-        let program = self.bin.join(program);
-        if !is_root() {
-            return Command::new(program);
-        }
-        let mut command = Command::new("setpriv");
-        command
-            .args(["--reuid=postgres", "--regid=postgres", "--clear-groups"])
-            .arg(program);
-        command
-    }
-
-    fn sql(&self, sql: &str) {
-        done(
-            self.command("psql")
-                .args(["-U", "postgres", "-qAt", "-v", "ON_ERROR_STOP=1", "-h"])
-                .arg(&self.dir)
-                .args(["-c", sql, "postgres"]),
-        );
-    }
-
-    fn url(&self, database: &str) -> String {
-        let host = self.dir.display().to_string().replace('/', "%2F");
-        format!("postgresql://adjutant_test@/{database}?host={host}")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let mut stop = self.command("pg_ctl");
-        stop.args(["-w", "-s", "-m", "immediate", "-D"])
-            .arg(self.dir.join("data"))
-            .arg("stop");
-        drop(stop.stdin(Stdio::null()).output());
-    }
-}
-
-fn done(command: &mut Command) {
-    let out = command.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{command:?}: {said}");
-}
+use crate::cluster::cluster;
 
 /// The program over one state directory.
 struct Installation<'a> {
@@ -226,7 +104,7 @@ fn question(of: &Installation<'_>) -> String {
 }
 
 /// Saved while it runs, and back into another database.
-fn saved_and_restored(it: &Installation<'_>, folder: &Path) {
+fn saved_and_restored(it: &Installation<'_>, folder: &Path, into: &str) {
     let home = it.home;
     let archive = folder.join("all.tar");
     let archive = archive.to_str().unwrap();
@@ -244,10 +122,7 @@ fn saved_and_restored(it: &Installation<'_>, folder: &Path) {
     assert_eq!(notes, "hello");
     it.says(&["verify"]);
     let status = it.json(&["db", "status"]);
-    assert!(
-        status["at"].as_str().unwrap().ends_with("/restored"),
-        "{status}"
-    );
+    assert!(status["at"].as_str().unwrap().ends_with(into), "{status}");
     it.says(&["gateway", "start"]);
     let again = say(it, "parked-key", "write \"hello\" to notes.md");
     assert_eq!(
@@ -260,18 +135,17 @@ fn saved_and_restored(it: &Installation<'_>, folder: &Path) {
 // covers: R5, R10, R14, R23, R38, S48
 #[test]
 fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
-    let Some(server) = Server::start() else {
-        eprintln!("skipped: no PostgreSQL here (sudo apt-get install postgresql)");
-        return;
-    };
+    let Some(cluster) = cluster() else { return };
+    // Nobody has made a schema there.
+    let (moved, restored) = (cluster.empty_database(), cluster.empty_database());
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     std::fs::create_dir(&home).unwrap();
     let it = Installation {
         home: &home,
         urls: [
-            ("MOVED", server.url("moved")),
-            ("RESTORED", server.url("restored")),
+            ("MOVED", moved.url.clone()),
+            ("RESTORED", restored.url.clone()),
         ],
     };
     it.ends(3, &["db", "status"]);
@@ -344,7 +218,7 @@ fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
     let found = it.says(&["memory", "search", "printer"]);
     assert!(found.contains("upstairs"), "{found}");
 
-    saved_and_restored(&it, folder.path());
+    saved_and_restored(&it, folder.path(), &restored.name);
 
     // And home again, into a file.
     it.says(&["db", "copy", "--to", "sqlite", "--yes"]);
