@@ -115,7 +115,7 @@ impl Running {
             let until = async move { stopped.cancelled().await }.boxed().shared();
             tasks.spawn(worker.run(until));
         }
-        if parts.is_shared {
+        if parts.is_shared() {
             let store = Arc::clone(&parts.store);
             tasks.spawn(crate::takeover::watch(store, stop.clone()));
         }
@@ -125,6 +125,7 @@ impl Running {
                 address: Some(address),
                 fingerprint: certificate.map(|it| it.fingerprint.to_string()),
                 socket: socket.clone(),
+                database: parts.database.clone(),
                 version: Some(crate::VERSION.to_owned()),
                 started_at: Some(parts.doors.clock.now()),
             };

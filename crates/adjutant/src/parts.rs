@@ -78,8 +78,8 @@ pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) doors: Doors,
     pub(crate) store: Arc<dyn Store>,
-    /// Whether other processes may use the store too: then nothing here knows who lives and who is dead.
-    pub(crate) is_shared: bool,
+    /// Host and name of the database, when the store is not the SQLite file.
+    pub(crate) database: Option<String>,
     /// Of the state directory, where the store is not what holds it.
     lock: Option<Lock>,
     pub(crate) models: Arc<Registry>,
@@ -92,7 +92,7 @@ impl Parts {
         let mut doors = Doors::new();
         let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let database = adjutant_store::database(&config.store, &env)?;
-        let is_shared = database.is_some();
+        let shown = database.as_ref().map(|it| it.shown()).transpose()?;
         let (clock, entropy) = (Arc::clone(&doors.clock), Arc::clone(&doors.entropy));
         let settings = config.store.clone();
         let store: Arc<dyn Store> = match database {
@@ -109,7 +109,7 @@ impl Parts {
             config,
             doors,
             store,
-            is_shared,
+            database: shown,
             lock: None,
             models,
             owner: OwnerId::local(),
@@ -118,9 +118,14 @@ impl Parts {
         Ok(parts)
     }
 
+    /// Whether other processes may use the store too: then nothing here knows who lives and who is dead.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// Makes this process the one of the state directory, if opening the store has not (R14).
     pub(crate) fn hold_directory(&mut self) -> Result<(), PartsError> {
-        if self.is_shared && self.lock.is_none() {
+        if self.is_shared() && self.lock.is_none() {
             let lock = Lock::acquire(&self.home).map_err(OpenError::from)?;
             self.lock = Some(lock);
         }
@@ -170,7 +175,7 @@ impl Parts {
     /// Takes over what a predecessor held. Whoever holds the lock of the directory knows that it is dead (R36); who shares a
     /// database looks at the processes of this machine instead ([`crate::takeover`]), and waits for leases of others.
     pub(crate) async fn release_dead_claims(&self) -> Result<u64, StoreError> {
-        if self.is_shared {
+        if self.is_shared() {
             return Ok(0);
         }
         self.store.release_dead_claims().await

@@ -25,7 +25,7 @@ pub(crate) async fn run(home: &Path, config: &Config) -> Result<(), Failure> {
         .map_err(|e| failures::store(home, &e))?;
     let deps = parts.engine(None).map_err(|e| failures::parts(home, &e))?;
     let over = CancellationToken::new();
-    let watch = parts.is_shared.then(|| {
+    let watch = parts.is_shared().then(|| {
         let store = Arc::clone(&parts.store);
         tokio::spawn(crate::takeover::watch(store, over.clone()))
     });

@@ -1,6 +1,6 @@
 //! `adjutant backup` and `adjutant restore` on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adjutant_cli::{
     BackupDone, BackupOptions, Backups, Exit, Failure, RestoreDone, RestoreOptions,
@@ -9,6 +9,7 @@ use adjutant_ports::clock::Clock as _;
 use async_trait::async_trait;
 
 use super::{BackupError, Image, Manifest, Workspaces, create_with, restore, rows};
+use crate::daemon::{Life, life};
 use crate::doors::SystemClock;
 use crate::host::Machine;
 use crate::{db, failures};
@@ -19,6 +20,11 @@ impl Backups for Machine {
         let (home, settings) = self.settings()?;
         let server = adjutant_store::database(&settings.current().tree.store, &db::variable)
             .map_err(|error| failures::database(&error))?;
+        let shown = server.as_ref().map(adjutant_store::PostgresOptions::shown);
+        let shown = shown
+            .transpose()
+            .map_err(|error| failures::database(&error))?;
+        no_other_database(&home, shown.as_deref())?;
         let now = SystemClock::new().now();
         let file = options.file.unwrap_or_else(|| {
             // The day and the second: two backups of a day are two files.
@@ -82,6 +88,29 @@ impl Backups for Machine {
             aside: back.aside,
         })
     }
+}
+
+/// A gateway may have been started over another database than the settings name: their rows are not what is wanted.
+fn no_other_database(home: &Path, ours: Option<&str>) -> Result<(), Failure> {
+    let Life::Up {
+        said: Some(said), ..
+    } = life(home)
+    else {
+        return Ok(());
+    };
+    let theirs = said.database.as_deref();
+    if theirs == ours {
+        return Ok(());
+    }
+    let name = |it: Option<&str>| it.map_or("the SQLite file".to_owned(), |it| format!("`{it}`"));
+    let message = format!(
+        "the gateway here works on {}, and the settings name {}: a backup would hold the wrong rows",
+        name(theirs),
+        name(ours)
+    );
+    Err(Failure::new(Exit::Conflict, "CONFLICT", message).with_hint(
+        "`adjutant config set store.database_url …` names what `--database-url` named; or stop the gateway",
+    ))
 }
 
 fn failure(error: &BackupError) -> Failure {

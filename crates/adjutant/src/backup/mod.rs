@@ -367,7 +367,7 @@ fn stays_behind(name: &str, workspaces: Workspaces) -> bool {
             .any(|end| name.strip_suffix(end) == Some(adjutant_store::FILE_NAME));
     let work = ["workspace", "workspaces"].contains(&name) && workspaces == Workspaces::Without;
     let process = ["lock", "logs", daemon::SOCKET_FILE, daemon::PID_FILE].contains(&name);
-    store || work || process || name.ends_with(".sock")
+    store || work || process || name.ends_with(".sock") || name.ends_with(".lock")
 }
 
 #[cfg(test)]

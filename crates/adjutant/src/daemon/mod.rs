@@ -447,6 +447,7 @@ mod tests {
             address: None,
             fingerprint: None,
             socket: None,
+            database: None,
             version: Some("0.1.0".to_owned()),
             started_at: None,
         }

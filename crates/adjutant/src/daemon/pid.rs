@@ -29,6 +29,9 @@ pub(crate) struct PidFile {
     /// Its socket file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) socket: Option<PathBuf>,
+    /// Host and name of the database it works on, when that is not the SQLite file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) database: Option<String>,
     /// Its version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) version: Option<String>,
@@ -83,6 +86,7 @@ mod tests {
             address: None,
             fingerprint: None,
             socket: None,
+            database: None,
             version: None,
             started_at: None,
         };

@@ -93,6 +93,7 @@ async fn what_a_dead_process_left_is_removed_and_contents_are_not() {
         fingerprint: None,
         address: None,
         socket: None,
+        database: None,
         version: None,
         started_at: None,
     };

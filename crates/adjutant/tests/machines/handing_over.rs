@@ -166,4 +166,18 @@ fn two_gateways_tell_the_same_and_a_worker_that_is_told_to_stop_gives_up_what_it
         at.json(&["thread", "show", &thread])
     };
     assert_eq!(threads(&here), threads(&there));
+
+    // What this start was told and the settings do not say: a backup by them would hold nothing of this.
+    let archive = here.home().join("../all.tar");
+    let refused = here.run(&["backup", archive.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(5), "{}", said(&refused));
+    assert!(
+        said(&refused).contains("the settings name the SQLite file"),
+        "{}",
+        said(&refused)
+    );
+    let set = here.run(&["config", "set", "store.database_url", "env:SITE_DATABASE"]);
+    assert!(set.status.success(), "{}", said(&set));
+    let made = here.run(&["backup", archive.to_str().unwrap()]);
+    assert!(made.status.success(), "{}", said(&made));
 }

@@ -107,6 +107,14 @@ impl PostgresOptions {
             is_simulated: false,
         }
     }
+
+    /// Host and database, without user and password.
+    ///
+    /// # Errors
+    /// [`PostgresError::Url`]: it is none.
+    pub fn shown(&self) -> Result<String, PostgresError> {
+        Address::parse(&self.url).map(|address| address.shown())
+    }
 }
 
 /// What every operation uses.
