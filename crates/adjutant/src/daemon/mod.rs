@@ -324,16 +324,29 @@ fn spawn(place: &Place, options: &GatewayOptions, log: File) -> Result<Child, Fa
             .arg("--config")
             .arg(std::path::absolute(config).map_err(io)?);
     }
-    if let Some(port) = options.port {
-        command.arg("--port").arg(port.to_string());
-    }
-    if let Some(bind) = &options.bind {
-        command.arg("--bind").arg(bind);
-    }
-    if let Some(workers) = options.workers {
-        command.arg("--workers").arg(workers.to_string());
-    }
+    command.args(flags(options));
     command.spawn().map_err(io)
+}
+
+/// What was asked of the start, as the background process is told.
+fn flags(options: &GatewayOptions) -> Vec<String> {
+    // Taken apart whole, so that nothing new is left behind.
+    let GatewayOptions {
+        port,
+        bind,
+        workers,
+        database_url,
+    } = options;
+    let given = [
+        ("--port", port.map(|it| it.to_string())),
+        ("--bind", bind.clone()),
+        ("--workers", workers.map(|it| it.to_string())),
+        ("--database-url", database_url.clone()),
+    ];
+    let words = given
+        .into_iter()
+        .filter_map(|(name, value)| Some([name.to_owned(), value?]));
+    words.flatten().collect()
 }
 
 /// Why the new process ended: its exit code is kept, its last words are the message.
@@ -451,6 +464,19 @@ mod tests {
             version: Some("0.1.0".to_owned()),
             started_at: None,
         }
+    }
+
+    #[test]
+    fn what_is_asked_of_a_start_is_asked_of_the_process_in_the_background() {
+        let options = GatewayOptions {
+            port: Some(1),
+            bind: Some("::1".to_owned()),
+            workers: Some(0),
+            database_url: Some("env:DB".to_owned()),
+        };
+        let told = "--port 1 --bind ::1 --workers 0 --database-url env:DB";
+        assert_eq!(flags(&options).join(" "), told);
+        assert!(flags(&GatewayOptions::default()).is_empty());
     }
 
     // covers: M008, M010
