@@ -16,29 +16,19 @@ pub(crate) enum Go {
     NoFurther,
 }
 
+/// What is to be confirmed.
+#[derive(Clone, Copy)]
+enum Doing {
+    /// Something is done, each in words of its own.
+    Change,
+    /// Something goes.
+    Removal,
+}
+
 /// Shows what will be done. Goes ahead with `--yes` or when the person agrees.
 pub(crate) async fn change(cx: &Cx<'_>, dry_run: bool, what: &[String]) -> Result<Go, Failure> {
-    if dry_run {
-        match cx.terminal.form {
-            Form::Json => cx
-                .terminal
-                .document(&json!({ "dryRun": true, "would": what }))?,
-            Form::Human => {
-                let lines: Vec<String> = what.iter().map(|it| format!("would {it}")).collect();
-                cx.terminal.data(&lines.join("\n"))?;
-            }
-        }
-        return Ok(Go::NoFurther);
-    }
-    if cx.global.yes {
-        return Ok(Go::Ahead);
-    }
-    if !cx.terminal.can_ask() {
-        return Err(Failure::usage(format!(
-            "this would {}; nobody can be asked here",
-            what.join(", and ")
-        ))
-        .with_hint("add `--yes`, or look first with `--dry-run`"));
+    if let Some(go) = unasked(cx, dry_run, Doing::Change, what)? {
+        return Ok(go);
     }
     for it in what {
         cx.terminal.say(&format!("This will {it}."));
@@ -58,28 +48,8 @@ pub(crate) async fn removal(
     name: &str,
     what: &[String],
 ) -> Result<Go, Failure> {
-    if removal.dry_run {
-        match cx.terminal.form {
-            Form::Json => cx
-                .terminal
-                .document(&json!({ "dryRun": true, "wouldRemove": what }))?,
-            Form::Human => {
-                let lines: Vec<String> =
-                    what.iter().map(|it| format!("would remove {it}")).collect();
-                cx.terminal.data(&lines.join("\n"))?;
-            }
-        }
-        return Ok(Go::NoFurther);
-    }
-    if cx.global.yes {
-        return Ok(Go::Ahead);
-    }
-    if !cx.terminal.can_ask() {
-        return Err(Failure::usage(format!(
-            "this would remove {}; nobody can be asked here",
-            what.join(", ")
-        ))
-        .with_hint("add `--yes`, or look first with `--dry-run`"));
+    if let Some(go) = unasked(cx, removal.dry_run, Doing::Removal, what)? {
+        return Ok(go);
     }
     for it in what {
         cx.terminal.say(&format!("This removes {it}."));
@@ -92,4 +62,41 @@ pub(crate) async fn removal(
             "the name does not match; nothing was removed",
         ))
     }
+}
+
+/// What needs no question: a dry run says it, `--yes` goes ahead, and where nobody can be asked it is refused. None: ask.
+fn unasked(
+    cx: &Cx<'_>,
+    dry_run: bool,
+    doing: Doing,
+    what: &[String],
+) -> Result<Option<Go>, Failure> {
+    let (key, doing, between) = match doing {
+        Doing::Change => ("would", "", ", and "),
+        Doing::Removal => ("wouldRemove", "remove ", ", "),
+    };
+    if dry_run {
+        match cx.terminal.form {
+            Form::Json => cx
+                .terminal
+                .document(&json!({ "dryRun": true, key: what }))?,
+            Form::Human => {
+                let lines: Vec<String> =
+                    what.iter().map(|it| format!("would {doing}{it}")).collect();
+                cx.terminal.data(&lines.join("\n"))?;
+            }
+        }
+        return Ok(Some(Go::NoFurther));
+    }
+    if cx.global.yes {
+        return Ok(Some(Go::Ahead));
+    }
+    if !cx.terminal.can_ask() {
+        let what = what.join(between);
+        return Err(Failure::usage(format!(
+            "this would {doing}{what}; nobody can be asked here"
+        ))
+        .with_hint("add `--yes`, or look first with `--dry-run`"));
+    }
+    Ok(None)
 }

@@ -1,10 +1,11 @@
 //! A run goes from one worker to another: because somebody says so, because its worker stops, because its worker is dead.
 
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::machine::{Machine, Process, Site, said, until};
+use crate::machine::{Machine, Site, said, until};
 
 /// A command that shows how far it is in the agent's folder.
 fn task(name: &str, seconds: u32) -> String {
@@ -19,7 +20,7 @@ fn written(gateway: &Machine<'_>, name: &str) -> Vec<String> {
 }
 
 /// Starts a task and waits until its command runs. Gives the run as the list shows it, and the command that follows it.
-fn begin(gateway: &Machine<'_>, name: &str, seconds: u32) -> (Value, Process) {
+fn begin(gateway: &Machine<'_>, name: &str, seconds: u32) -> (Value, Child) {
     let key = format!("agent:main:{name}");
     let client = gateway.begin(&[
         "run",
@@ -42,8 +43,8 @@ fn begin(gateway: &Machine<'_>, name: &str, seconds: u32) -> (Value, Process) {
 }
 
 /// The last line that a followed task prints.
-fn result(client: Process) -> Value {
-    let out = client.out();
+fn result(client: Child) -> Value {
+    let out = client.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout);
     let last = text.lines().last().unwrap_or_default();
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {}", said(&out)))

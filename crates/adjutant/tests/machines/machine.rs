@@ -1,57 +1,12 @@
 //! A process of Adjutant with a state directory of its own, and commands against it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
 use crate::cluster::{Database, cluster};
-
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Looks until there is something.
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// A process that ends with the test.
-pub(crate) struct Process(Child);
-
-impl Process {
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    pub(crate) fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    /// Waits for it to end by itself.
-    pub(crate) fn ended(mut self) -> ExitStatus {
-        until("a process does not end", || self.0.try_wait().unwrap())
-    }
-
-    pub(crate) fn out(mut self) -> Output {
-        let child = std::mem::replace(&mut self.0, Command::new("true").spawn().unwrap());
-        child.wait_with_output().unwrap()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+pub(crate) use crate::process::{Running, said, until};
 
 /// A database, and the folders of the machines that use it.
 pub(crate) struct Site {
@@ -83,14 +38,6 @@ pub(crate) struct Machine<'a> {
     home: PathBuf,
 }
 
-pub(crate) fn said(out: &Output) -> String {
-    format!(
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    )
-}
-
 impl Machine<'_> {
     pub(crate) fn home(&self) -> &Path {
         &self.home
@@ -119,18 +66,17 @@ impl Machine<'_> {
         serde_json::from_slice(&out.stdout).unwrap()
     }
 
-    pub(crate) fn begin(&self, args: &[&str]) -> Process {
+    /// Starts a command whose output is read when it ends.
+    pub(crate) fn begin(&self, args: &[&str]) -> Child {
         let mut command = self.command(args);
-        Process(
-            command
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap(),
-        )
+        command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
-    fn serve(&self, args: &[&str]) -> Process {
+    fn serve(&self, args: &[&str]) -> Running {
         let log = std::fs::File::create(self.home.join("out.log")).unwrap();
         let mut command = self.command(args);
         let child = command
@@ -139,11 +85,11 @@ impl Machine<'_> {
             .stderr(log)
             .spawn()
             .unwrap();
-        Process(child)
+        Running(child)
     }
 
     /// A gateway without workers, ready.
-    pub(crate) fn gateway(&self) -> Process {
+    pub(crate) fn gateway(&self) -> Running {
         let process = self.serve(&["gateway", "run", "--port", "0", "--workers", "0"]);
         until("the gateway does not start", || {
             let status = self.run(&["status"]);
@@ -152,12 +98,12 @@ impl Machine<'_> {
         process
     }
 
-    pub(crate) fn worker(&self) -> Process {
+    pub(crate) fn worker(&self) -> Running {
         self.serve(&["worker", "run"])
     }
 
     /// What the register says about the worker of a process.
-    pub(crate) fn worker_of(&self, process: &Process) -> Value {
+    pub(crate) fn worker_of(&self, process: &Running) -> Value {
         until("a worker does not register", || {
             let page = self.json(&["worker", "list"]);
             let workers = page["workers"].as_array().unwrap();

@@ -9,3 +9,5 @@ mod cluster;
 mod handing_over;
 mod machine;
 mod moving;
+#[path = "../common/process.rs"]
+mod process;

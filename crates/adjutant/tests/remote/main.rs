@@ -6,5 +6,7 @@
 mod acme;
 mod certificate;
 mod place;
+#[path = "../common/process.rs"]
+mod process;
 mod proxy;
 mod tunnel;

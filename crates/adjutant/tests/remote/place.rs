@@ -2,22 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Ends with the test.
-pub(crate) struct Running(pub(crate) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
+pub(crate) use crate::process::{Running, said, until};
 
 /// A state directory.
 pub(crate) struct Place(tempfile::TempDir);
@@ -92,27 +81,6 @@ impl Place {
             said["address"].as_str()?.parse().ok()
         });
         (running, address)
-    }
-}
-
-/// What a command printed, for a failure's message.
-pub(crate) fn said(output: &Output) -> String {
-    format!(
-        "{} {}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
-}
-
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
