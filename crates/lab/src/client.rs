@@ -13,11 +13,14 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use crate::subject::TOKEN;
 
+/// Notifications that wait to be read, at most: whoever only asks would gather all that happens in a campaign.
+const EARLY_MAX: usize = 4_096;
+
 /// A connection.
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
     next_id: u64,
-    /// Notifications that arrived while an answer was awaited.
+    /// Notifications that arrived while an answer was awaited; the oldest go when there are too many.
     early: VecDeque<Value>,
 }
 
@@ -56,7 +59,7 @@ impl Client {
                 }
                 return Ok(message["result"].clone());
             }
-            self.early.push_back(message);
+            self.keep(message);
         }
     }
 
@@ -72,8 +75,15 @@ impl Client {
                 message.get("result").context("an error")?;
                 return Ok(took);
             }
-            self.early.push_back(message);
+            self.keep(message);
         }
+    }
+
+    fn keep(&mut self, message: Value) {
+        if EARLY_MAX <= self.early.len() {
+            self.early.pop_front();
+        }
+        self.early.push_back(message);
     }
 
     /// Sends a call without waiting.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adjutant_domain::id::{RunId, SessionId};
 use adjutant_domain::run::Fence;
+use adjutant_domain::session::Session;
 use adjutant_ports::store::{Offer, Store};
 
 use crate::cluster::{cluster, open_real, runtime};
@@ -14,19 +15,20 @@ use crate::talk::{LEASE, append, at, finished, intake, parked, session, worker};
 const N_CLAIMERS: usize = 16;
 const N_SESSIONS: usize = 200;
 
-/// Runs of each session; more with `ADJUTANT_TEST_LONG`.
-fn runs_each() -> usize {
-    if std::env::var_os("ADJUTANT_TEST_LONG").is_some() {
-        20
-    } else {
-        3
-    }
+/// Runs of each session that wait at first.
+const RUNS_EACH: usize = 3;
+
+/// How long each run that ends is followed by another of its session: a minute with `ADJUTANT_TEST_LONG`.
+fn refilled_for() -> Duration {
+    let is_long = std::env::var_os("ADJUTANT_TEST_LONG").is_some();
+    Duration::from_secs(if is_long { 60 } else { 0 })
 }
 
 #[derive(Default)]
 struct Held {
     runs: BTreeMap<RunId, Fence>,
     seats: BTreeMap<SessionId, RunId>,
+    accepted: usize,
     finished: usize,
     doubles: Vec<String>,
 }
@@ -39,17 +41,22 @@ fn sixteen_claimers_over_two_hundred_sessions_never_hold_the_same_thing() {
     let database = cluster.database();
     runtime().block_on(async {
         let store: Arc<dyn Store> = open_real(&database.url, N_CLAIMERS).await;
-        let n_runs = N_SESSIONS * runs_each();
+        let mut seats = BTreeMap::new();
         for n in 0..N_SESSIONS {
             let seat = session(&*store, &format!("seat-{n}")).await;
-            for _ in 0..runs_each() {
+            for _ in 0..RUNS_EACH {
                 store.accept(intake(&seat, None, "hello")).await.unwrap();
             }
+            seats.insert(seat.id, seat);
         }
-        let held = Arc::new(Mutex::new(Held::default()));
+        let (seats, until) = (Arc::new(seats), Instant::now() + refilled_for());
+        let held = Arc::new(Mutex::new(Held {
+            accepted: N_SESSIONS * RUNS_EACH,
+            ..Held::default()
+        }));
         let claimers = (0..N_CLAIMERS).map(|_| {
-            let (store, held) = (Arc::clone(&store), Arc::clone(&held));
-            tokio::spawn(async move { claim_all(&*store, &held, n_runs).await })
+            let (store, held, seats) = (Arc::clone(&store), Arc::clone(&held), Arc::clone(&seats));
+            tokio::spawn(async move { claim_all(&*store, &held, &seats, until).await })
         });
         for claimer in futures::future::join_all(claimers).await {
             claimer.unwrap();
@@ -57,19 +64,28 @@ fn sixteen_claimers_over_two_hundred_sessions_never_hold_the_same_thing() {
         {
             let held = held.lock().unwrap();
             assert_eq!(held.doubles, Vec::<String>::new());
-            assert_eq!(held.finished, n_runs);
+            assert_eq!(held.finished, held.accepted);
+            eprintln!("{} runs, {} claimers, no double", held.finished, N_CLAIMERS);
         }
         assert_eq!(store.queue_depth().await.unwrap(), (0, 0, 0));
         assert_eq!(store.verify().await.unwrap().findings, Vec::<String>::new());
     });
 }
 
-async fn claim_all(store: &dyn Store, held: &Mutex<Held>, n_runs: usize) {
+async fn claim_all(
+    store: &dyn Store,
+    held: &Mutex<Held>,
+    seats: &BTreeMap<SessionId, Session>,
+    until: Instant,
+) {
     let offer = Offer {
         patience: Duration::from_millis(200),
         ..Offer::one(worker())
     };
-    while held.lock().unwrap().finished < n_runs {
+    while {
+        let held = held.lock().unwrap();
+        held.finished < held.accepted
+    } {
         let Some(claim) = store.claim(&offer, LEASE).await.unwrap().pop() else {
             continue;
         };
@@ -89,6 +105,11 @@ async fn claim_all(store: &dyn Store, held: &Mutex<Held>, n_runs: usize) {
         tokio::task::yield_now().await;
         // Half of them rest for no time first: their rows are free again a moment after they were taken.
         let rests = claim.fence == Fence(1) && run.as_u128() % 2 == 0;
+        if !rests && Instant::now() < until {
+            let next = intake(&seats[&seat], None, "hello");
+            store.accept(next).await.unwrap();
+            held.lock().unwrap().accepted += 1;
+        }
         {
             let mut held = held.lock().unwrap();
             held.runs.remove(&run);
