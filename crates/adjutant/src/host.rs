@@ -342,6 +342,9 @@ impl Host for Machine {
         if let Some(parallel) = options.parallel {
             flags.push(("worker.runs_at_once".to_owned(), json!(parallel)));
         }
+        if !options.offers.is_empty() {
+            flags.push(("worker.offers".to_owned(), json!(options.offers)));
+        }
         flags.extend(database_flag(options.database_url.as_ref()));
         let (home, settings) = self.settings_with(flags)?;
         let loaded = settings.current();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits};
 use adjutant_domain::id::{OwnerId, WorkerId};
 use adjutant_domain::money::Micros;
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::Limits;
 use adjutant_domain::time::Timestamp;
 use adjutant_engine::{Deps, Home, Places, Toolbox, Worker};
@@ -226,6 +227,7 @@ impl Parts {
                 workspace: workspace.to_string_lossy().into_owned(),
                 approval_policy: defaults.approval_policy,
                 vault_grants: Vec::new(),
+                needs: Needs::default(),
                 budget: AgentBudget::default(),
                 limits: AgentLimits::default(),
                 reflect: true,

@@ -59,6 +59,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use adjutant_domain::id::WorkerId;
+    use adjutant_domain::need::Needs;
     use adjutant_domain::time::Timestamp;
     use adjutant_ports::store::{Duty, ProcessMark};
 
@@ -72,6 +73,7 @@ mod tests {
             process,
             version: String::new(),
             slots: 1,
+            offers: Needs::default(),
             runs: vec![],
             duty: Duty::Working,
             started_at: Timestamp::default(),

@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "workspace",
     "approval_policy",
     "vault_grants",
+    "needs",
     "budget",
     "limits",
     "reflect",

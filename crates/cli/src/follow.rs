@@ -6,6 +6,7 @@ use std::time::Duration;
 use adjutant_client::{Client, ClientError, Gap, Notice, Notices};
 use adjutant_domain::approval::Approval;
 use adjutant_domain::event::EventKind;
+use adjutant_domain::need::Needs;
 use adjutant_protocol::methods::agent::{AgentWait, AgentWaitParams, AgentWaited, RunPhase};
 use adjutant_protocol::methods::approvals::{
     ApprovalIdParams, ApprovalsGet, ApprovalsResolve, ApprovalsResolveParams, Decision,
@@ -472,12 +473,22 @@ pub(crate) fn words_for(session: &str, words: &str) -> Result<ChatSendParams, Fa
         deliver: None,
         attachments: None,
         timeout_ms: None,
+        needs: Needs::default(),
         thread_id: None,
         session_id: None,
         agent_id: None,
         queue_mode: None,
         expected_leaf_entry_id: None,
     })
+}
+
+/// Says that a run waits for a worker that is not there.
+pub(crate) fn say_wait(cx: &Cx<'_>, needs: Option<&Needs>) {
+    if let Some(needs) = needs {
+        cx.terminal.note(&format!(
+            "no worker is heard of that offers {needs}; the run waits for one (`adjutant worker list`)"
+        ));
+    }
 }
 
 /// A question with the fields people see.

@@ -1,5 +1,7 @@
 //! How the long-lived shapes of the program are run.
 
+use adjutant_domain::id::Need;
+
 /// How a gateway is run. Absent means as configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GatewayOptions {
@@ -18,6 +20,8 @@ pub struct GatewayOptions {
 pub struct WorkerOptions {
     /// Runs at the same time.
     pub parallel: Option<u16>,
+    /// What it has for runs that need it.
+    pub offers: Vec<Need>,
     /// Where the PostgreSQL database is.
     pub database_url: Option<String>,
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AgentId, OwnerId};
 use crate::money::Micros;
+use crate::need::Needs;
 use crate::time::{Span, Timestamp};
 
 /// How much an agent may do, L1 to L5 (`subsystems/approvals.md`).
@@ -185,6 +186,9 @@ pub struct Agent {
     /// Names of vault entries it may use.
     #[serde(default)]
     pub vault_grants: Vec<String>,
+    /// What a worker must offer to take its runs.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
     /// Money caps.
     #[serde(default)]
     pub budget: AgentBudget,

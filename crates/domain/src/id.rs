@@ -280,6 +280,42 @@ name!(
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 );
 
+name!(
+    /// One thing that a run needs of its worker, and a worker may offer: `computer-use`, `machine:studio`.
+    Need,
+    "need",
+    "1 to 64 of a-z, 0-9, `-`, `_`, `.`, with `:` between parts, each starting with a letter or digit",
+    |text| text.len() <= 64 && text.split(':').all(is_need_part)
+);
+
+fn is_need_part(text: &str) -> bool {
+    let is_ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+    text.bytes().all(is_ok)
+        && text
+            .as_bytes()
+            .first()
+            .is_some_and(u8::is_ascii_alphanumeric)
+}
+
+impl Need {
+    /// What every worker offers by itself: the machine it is on. Whatever a name cannot hold becomes `-`.
+    #[must_use]
+    pub fn machine(host: &str) -> Self {
+        const PREFIX: &str = "machine:";
+        let plain: String = host
+            .chars()
+            .map(|c| match c.to_ascii_lowercase() {
+                c if c.is_ascii_alphanumeric() || c == '.' || c == '_' => c,
+                _ => '-',
+            })
+            .collect();
+        let plain = plain.trim_start_matches(['-', '.', '_']);
+        let plain = if plain.is_empty() { "unnamed" } else { plain };
+        let kept = plain.len().min(64 - PREFIX.len());
+        Self(format!("{PREFIX}{}", &plain[..kept]))
+    }
+}
+
 impl DeviceId {
     /// The first twelve digits, for people.
     #[must_use]

@@ -13,6 +13,7 @@ pub mod label;
 pub mod memory;
 pub mod message;
 pub mod money;
+pub mod need;
 pub mod node;
 pub mod run;
 pub mod session;
@@ -25,12 +26,14 @@ pub use code::{Code, Coded};
 pub use event::{Event, EventKind};
 pub use id::{
     AgentId, ApprovalId, CallId, ClientKey, DeviceId, EventId, GrantId, IdError, MemoryId,
-    MessageId, OwnerId, PairingId, ReservationId, RunId, SessionId, SessionKey, ThreadId, WorkerId,
+    MessageId, Need, OwnerId, PairingId, ReservationId, RunId, SessionId, SessionKey, ThreadId,
+    WorkerId,
 };
 pub use label::{Label, Origin, Trust};
 pub use memory::{Memory, MemoryKind, MemoryScope};
 pub use message::{Message, Part, Role};
 pub use money::{Cost, Micros, Price, Usage};
+pub use need::Needs;
 pub use run::{Entry, Fence, Limits, Logged, Outcome, Run, RunState, Seq, Wake};
 pub use session::{Session, Thread};
 pub use time::{Span, Timestamp};

@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use adjutant_domain::need::{NEEDS_MAX, Needs};
 use adjutant_domain::time::Span;
 
 /// What to do with a model whose price is not known (TE-3).
@@ -38,6 +39,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(600);
 pub struct Config {
     /// How many runs one worker drives at once.
     pub runs_at_once: u32,
+    /// What this worker has for runs that need it, such as `gpu`; `machine:<host name>` it offers by itself.
+    pub offers: Needs,
     /// How long a claim holds without a sign of life. Only matters across machines.
     pub lease: Span,
     /// How often a worker says that it lives, as a part of the lease.
@@ -80,6 +83,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             runs_at_once: 8,
+            offers: Needs::default(),
             lease: Span::from_secs(30),
             heartbeat: Span::from_secs(10),
             drain: Span::from_secs(10),
@@ -108,6 +112,9 @@ impl Config {
         let mut out = Vec::new();
         if !(1..=256).contains(&self.runs_at_once) {
             out.push(("runs_at_once", "must be between 1 and 256".to_owned()));
+        }
+        if NEEDS_MAX <= self.offers.len() {
+            out.push(("offers", format!("must be fewer than {NEEDS_MAX}")));
         }
         if self.lease.duration() < self.heartbeat.duration() * 2 {
             out.push((

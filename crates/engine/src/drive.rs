@@ -13,6 +13,7 @@ use adjutant_domain::approval::Approval;
 use adjutant_domain::id::{ApprovalId, CallId, MessageId, WorkerId};
 use adjutant_domain::label::{Label, Origin, Trust};
 use adjutant_domain::message::{Message, Part, Role};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{
     Entry, FailKind, Fence, Logged, ModelPhase, Outcome, Phase, Row, Run, RunState, Seq, Signal,
     Wake, Work, project,
@@ -560,6 +561,7 @@ fn nobody(run: &Run) -> Agent {
         workspace: String::new(),
         approval_policy: adjutant_domain::agent::ApprovalPolicy::Block,
         vault_grants: Vec::new(),
+        needs: Needs::default(),
         budget: adjutant_domain::agent::AgentBudget::default(),
         limits: adjutant_domain::agent::AgentLimits::default(),
         reflect: false,

@@ -105,6 +105,7 @@ async fn queue(cx: &Cx, state: &RunState) -> Result<(), adjutant_ports::StoreErr
             thread: session.thread,
             client_key: None,
             priority: PRIORITY,
+            needs: cx.run.needs.clone(),
         },
         limits: Limits {
             agent: limits.agent,

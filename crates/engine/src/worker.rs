@@ -10,7 +10,8 @@ use futures::future::{BoxFuture, Either, Fuse, FusedFuture as _, FutureExt as _,
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use futures::{pin_mut, select_biased};
 
-use adjutant_domain::id::{RunId, WorkerId};
+use adjutant_domain::id::{Need, RunId, WorkerId};
+use adjutant_domain::need::Needs;
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::bus::{Notice, Topics};
 use adjutant_ports::store::{Claim, Duty, Offer, ProcessMark, WorkerInfo};
@@ -52,6 +53,7 @@ pub struct Worker {
     home: Home,
     deps: Deps,
     config: Arc<Config>,
+    offers: Needs,
     prefixes: Arc<Prefixes>,
     started_at: Timestamp,
 }
@@ -61,10 +63,13 @@ impl Worker {
     #[must_use]
     pub fn new(id: WorkerId, home: Home, deps: Deps, config: Config) -> Self {
         let started_at = deps.clock.now();
+        let mut offers = config.offers.clone();
+        offers.insert(Need::machine(&home.host));
         Self {
             id,
             home,
             deps,
+            offers,
             config: Arc::new(config),
             prefixes: Arc::default(),
             started_at,
@@ -217,6 +222,7 @@ impl Worker {
             worker: self.id,
             slots: self.config.runs_at_once.saturating_sub(driving),
             patience,
+            offers: self.offers.clone(),
         };
         let asked = self.deps.clock.monotonic();
         match self
@@ -230,7 +236,7 @@ impl Worker {
                 Offered::Nothing(REST_MIN)
             }
             Ok(_) => {
-                let due = self.deps.store.next_due().await.ok().flatten();
+                let due = self.deps.store.next_due(&self.offers).await.ok().flatten();
                 let rest = due.unwrap_or_else(|| self.config.poll.duration());
                 Offered::Nothing(rest.max(REST_MIN))
             }
@@ -277,6 +283,7 @@ impl Worker {
             process: self.home.process.clone(),
             version: self.home.version.clone(),
             slots: self.config.runs_at_once,
+            offers: self.offers.clone(),
             runs: bells.keys().copied().collect(),
             duty: *duty,
             started_at: self.started_at,

@@ -163,6 +163,7 @@ pub(crate) fn run_row(info: &RunInfo) -> RunRow {
         thread_id: info.run.thread,
         state: phase(&info.status),
         reason: reason(&info.status),
+        needs: info.run.needs.clone(),
         worker: info.worker,
         accepted_at: info.accepted_at,
         started_at: info.started_at,

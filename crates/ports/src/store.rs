@@ -25,6 +25,7 @@ use adjutant_domain::id::{
 use adjutant_domain::memory::Memory;
 use adjutant_domain::message::{Message, Part};
 use adjutant_domain::money::{Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{Entry, Fence, Limits, Logged, Run, RunStatus, Seq, Signal, Work};
 use adjutant_domain::session::{Session, Thread};
 use adjutant_domain::time::Timestamp;
@@ -169,16 +170,19 @@ pub struct Offer {
     pub slots: u32,
     /// How long it is willing to wait when there is no work. A store that cannot wait answers at once.
     pub patience: Duration,
+    /// What it has; a run that needs more is not for it.
+    pub offers: Needs,
 }
 
 impl Offer {
     /// An offer to take one run that is there now.
     #[must_use]
-    pub const fn one(worker: WorkerId) -> Self {
+    pub fn one(worker: WorkerId) -> Self {
         Self {
             worker,
             slots: 1,
             patience: Duration::ZERO,
+            offers: Needs::default(),
         }
     }
 }
@@ -336,8 +340,8 @@ pub trait RunIndex: Send + Sync {
     /// Takes over what dead workers of this state directory held: fence + 1 at the next claim, no waiting for leases
     /// (R36). Only the owner of the directory's lock may call it. Returns how many runs that were.
     async fn release_dead_claims(&self) -> Stored<u64>;
-    /// How long until the next parked or leased run becomes claimable by time alone.
-    async fn next_due(&self) -> Stored<Option<Duration>>;
+    /// How long until the next parked or leased run that is for a worker with these offers becomes claimable by time alone.
+    async fn next_due(&self, offers: &Needs) -> Stored<Option<Duration>>;
     /// Queue figures: queued, running, parked. A store may stop counting at 100,000.
     async fn queue_depth(&self) -> Stored<(u64, u64, u64)>;
 }

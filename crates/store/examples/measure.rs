@@ -13,6 +13,7 @@ use adjutant_domain::id::{
 use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::message::{Message, Role};
 use adjutant_domain::money::{Cost, Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{AskedBudget, Entry, Limits, Outcome, Run, StopReason, Work};
 use adjutant_domain::session::Session;
 use adjutant_domain::time::Timestamp;
@@ -59,6 +60,7 @@ impl Bench {
             thread: session.thread,
             client_key: None,
             priority: 0,
+            needs: Needs::default(),
         };
         let message = Message {
             id: MessageId::mint(now(), self.bits()),

@@ -88,8 +88,10 @@ impl Leases {
         over.map(|(run, lease)| (*run, lease.fence)).collect()
     }
 
-    /// When the next one ends.
-    pub(crate) fn next(&self) -> Option<Timestamp> {
-        self.map().values().map(|lease| lease.until).min()
+    /// When the next one ends, these left out.
+    pub(crate) fn next(&self, without: &[RunId]) -> Option<Timestamp> {
+        let map = self.map();
+        let counted = map.iter().filter(|(run, _)| !without.contains(run));
+        counted.map(|(_, lease)| lease.until).min()
     }
 }

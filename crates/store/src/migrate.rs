@@ -44,6 +44,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0007_short_turns",
         sql: include_str!("../migrations/0007_short_turns.sqlite.sql"),
     },
+    Migration {
+        name: "0008_needs",
+        sql: include_str!("../migrations/0008_needs.sqlite.sql"),
+    },
 ];
 
 const TABLE: &str = "

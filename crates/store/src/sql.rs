@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use adjutant_domain::need::Needs;
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::StoreError;
 
@@ -91,6 +92,11 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, StoreErro
         reason: "cannot be written as JSON".to_owned(),
         source: Some(Box::new(error)),
     })
+}
+
+/// What a run needs as its column: null for nothing.
+pub(crate) fn needs_column(needs: &Needs) -> Result<Option<String>, StoreError> {
+    (!needs.is_empty()).then(|| json(needs)).transpose()
 }
 
 /// A value from JSON text that we wrote.

@@ -7,6 +7,7 @@ use adjutant_cli::{Exit, Failure, Stage};
 use adjutant_client::{Client, Notice, Notices};
 use adjutant_domain::event::EventKind;
 use adjutant_domain::id::{ApprovalId, ClientKey};
+use adjutant_domain::need::Needs;
 use adjutant_protocol::methods::agent::{AgentWait, AgentWaitParams, RunPhase, WaitStatus};
 use adjutant_protocol::methods::approvals::{
     ApprovalIdParams, ApprovalsGet, ApprovalsResolve, ApprovalsResolveParams, Decision,
@@ -87,6 +88,7 @@ impl Session {
             deliver: None,
             attachments: None,
             timeout_ms: None,
+            needs: Needs::default(),
             thread_id: None,
             session_id: None,
             agent_id: None,

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use adjutant_domain::id::Need;
+
 use super::RouteArgs;
 
 /// Set up: choose a provider, make the token, write the configuration.
@@ -137,12 +139,15 @@ pub(crate) enum WorkerCommand {
     /// after `worker.drain` (10 s) is dropped and goes on elsewhere from its log.
     #[command(after_help = "EXAMPLES:
   adjutant worker run
-  adjutant worker run --parallel 4
+  adjutant worker run --parallel 4 --offers gpu,computer-use
   DATABASE_URL=postgresql://… adjutant worker run --database-url env:DATABASE_URL")]
     Run {
         /// Runs at the same time.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
         parallel: Option<u16>,
+        /// What it has for runs that need it, with commas; `machine:<host name>` it offers by itself.
+        #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+        offers: Vec<Need>,
         #[command(flatten)]
         database: DatabaseArgs,
     },

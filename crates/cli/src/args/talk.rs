@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use adjutant_domain::id::Need;
+
 use super::Removal;
 
 /// Which provider answers, for one command.
@@ -39,6 +41,7 @@ pub(crate) enum OnApproval {
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:
   adjutant run \"list the files in notes\"
+  adjutant run --needs machine:studio \"sort the scans in ~/inbox\"
   git diff | adjutant run --stdin \"review this change\"
   OPENAI_API_KEY=… adjutant run --provider openai --model gpt-5-mini \"what is new in todo.md\"
   adjutant run --json \"count the words in *.md\" | jq -r 'select(.type==\"result\").text'")]
@@ -58,6 +61,9 @@ pub(crate) struct RunArgs {
     /// Continue this session instead of a fresh one.
     #[arg(long, value_name = "KEY")]
     pub(crate) session: Option<String>,
+    /// What the worker must offer that does it, with commas: `gpu`, or `machine:<host name>`.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) needs: Vec<Need>,
     /// What to do when the agent asks for approval.
     #[arg(long, value_enum, default_value_t = OnApproval::Ask, value_name = "ANSWER")]
     pub(crate) approve: OnApproval,

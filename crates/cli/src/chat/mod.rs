@@ -22,7 +22,7 @@ use crate::commands;
 use crate::connect::{Connection, fresh_key, session_key};
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
-use crate::follow::{Answering, Cause, Following, parse_answer, words_for};
+use crate::follow::{Answering, Cause, Following, parse_answer, say_wait, words_for};
 use crate::lines::{Remember, Typed};
 use crate::render::{Paint, money, one_line, safe, tokens, words};
 use crate::view::{View, phase_word};
@@ -181,6 +181,7 @@ impl Chat<'_> {
         params.model.clone_from(&self.model);
         let sent = self.gateway.call::<ChatSend>(params).await?;
         self.model = None;
+        say_wait(self.cx, sent.waits_for.as_ref());
         self.last_run = Some(sent.run_id.clone());
         let mut view = View::new(&self.cx.terminal);
         let following = Following {

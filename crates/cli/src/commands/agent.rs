@@ -267,6 +267,7 @@ fn describe(cx: &Cx<'_>, shown: &AgentShown) -> String {
             ),
             ("workspace", it.workspace.clone().unwrap_or_default()),
             ("also sees", it.allowed_dirs.join(", ")),
+            ("needs", it.needs.to_string()),
             ("caps", caps.join(", ")),
             (
                 "changed",

@@ -20,9 +20,14 @@ const LOOK: Duration = Duration::from_millis(300);
 
 pub(super) async fn worker(cx: &Cx<'_>, command: WorkerCommand) -> Result<Exit, Failure> {
     match command {
-        WorkerCommand::Run { parallel, database } => {
+        WorkerCommand::Run {
+            parallel,
+            offers,
+            database,
+        } => {
             let options = WorkerOptions {
                 parallel,
+                offers,
                 database_url: database.database_url,
             };
             cx.host.worker_run(options).await?;
@@ -40,7 +45,9 @@ pub(super) async fn worker(cx: &Cx<'_>, command: WorkerCommand) -> Result<Exit, 
 }
 
 fn listed(cx: &Cx<'_>, page: &WorkersPage) -> String {
-    let mut table = Table::new(&["WORKER", "HOST", "PID", "STATE", "BUSY", "SEEN", "STARTED"]);
+    let mut table = Table::new(&[
+        "WORKER", "HOST", "PID", "STATE", "BUSY", "OFFERS", "SEEN", "STARTED",
+    ]);
     for it in &page.workers {
         table.row([
             it.id.to_string(),
@@ -48,6 +55,7 @@ fn listed(cx: &Cx<'_>, page: &WorkersPage) -> String {
             it.pid.to_string(),
             word(it.state).to_owned(),
             format!("{}/{}", it.runs.len(), it.slots),
+            it.offers.to_string(),
             ago(it.seen_at, cx.now()),
             ago(it.started_at, cx.now()),
         ]);

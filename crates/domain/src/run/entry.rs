@@ -13,6 +13,7 @@ use crate::id::{
 use crate::label::Trust;
 use crate::message::Part;
 use crate::money::{Cost, Micros, Usage};
+use crate::need::Needs;
 use crate::run::fault::{ModelFault, Retry, StopReason};
 use crate::time::Timestamp;
 use crate::tool::ToolOutcome;
@@ -72,6 +73,8 @@ pub struct Run {
     pub client_key: Option<ClientKey>,
     /// Higher goes first.
     pub priority: i32,
+    /// What a worker must offer to take it.
+    pub needs: Needs,
 }
 
 impl Run {

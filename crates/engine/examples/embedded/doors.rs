@@ -7,6 +7,7 @@ use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits, ApprovalPolicy, Tr
 use adjutant_domain::id::{AgentId, MessageId, OwnerId, RunId};
 use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::message::{Message, Role};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{Limits, Run, Work};
 use adjutant_domain::session::Session;
 use adjutant_domain::time::Timestamp;
@@ -58,6 +59,7 @@ pub(crate) async fn main_agent(store: &MemoryStore) -> Stored<()> {
         workspace: "/nowhere".to_owned(),
         approval_policy: ApprovalPolicy::AskNewTools,
         vault_grants: Vec::new(),
+        needs: Needs::default(),
         budget: AgentBudget::default(),
         limits: AgentLimits::default(),
         reflect: false,
@@ -80,6 +82,7 @@ pub(crate) fn message(session: &Session, text: &str) -> Intake {
             thread: session.thread,
             client_key: None,
             priority: 0,
+            needs: Needs::default(),
         },
         message: Some(Message {
             id: MessageId::from_u128(1),

@@ -16,6 +16,7 @@ use adjutant_domain::id::{AgentId, ClientKey, MessageId, OwnerId, RunId, Session
 use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::message::{Message, Part, Role};
 use adjutant_domain::money::Micros;
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{Limits, Run, Signal, Work};
 use adjutant_domain::time::{Span, Timestamp};
 use adjutant_domain::tool::{ActionClass, Effect, Operand, ToolSpec};
@@ -151,6 +152,7 @@ fn agent() -> Agent {
         workspace: "/w".to_owned(),
         approval_policy: ApprovalPolicy::AskNewTools,
         vault_grants: Vec::new(),
+        needs: Needs::default(),
         budget: AgentBudget::default(),
         limits: AgentLimits::default(),
         reflect: false,
@@ -332,6 +334,7 @@ impl World {
                 thread: session.thread,
                 client_key: Some(ClientKey::parse(format!("k{n}")).expect("a valid key")),
                 priority: 0,
+                needs: Needs::default(),
             },
             message: Some(Message {
                 id: MessageId::mint(now, self.entropy.next_u128()),

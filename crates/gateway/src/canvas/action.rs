@@ -119,6 +119,7 @@ pub(super) async fn take(
         timeout: None,
         thread: None,
         label: None,
+        needs: None,
         said_by: label,
     })
     .await?;

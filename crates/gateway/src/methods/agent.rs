@@ -16,7 +16,7 @@ use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
 use crate::methods::chat::{refuse_attachments, refuse_delivery};
-use crate::methods::intake::Wish;
+use crate::methods::intake::{Admitted, Wish};
 use crate::wire;
 
 /// Longest wait of one call.
@@ -44,7 +44,10 @@ impl Handle<AgentRun> for Core {
             return Err(Fault::params("agent", "runs cannot start each other"));
         }
         self.take_rate().await?;
-        let accepted = self
+        let Admitted {
+            accepted,
+            waits_for,
+        } = self
             .accept(Wish {
                 method: "agent",
                 key: &key,
@@ -55,6 +58,7 @@ impl Handle<AgentRun> for Core {
                 timeout: params.timeout.map(Duration::from_secs),
                 thread: None,
                 label: params.label.as_deref(),
+                needs: Some(&params.needs),
                 said_by: Label::of(Origin::Owner),
             })
             .await?;
@@ -70,6 +74,7 @@ impl Handle<AgentRun> for Core {
             accepted_at: Some(info.accepted_at),
             session_key: Some(info.run.session_key.as_str().to_owned()),
             agent_id: Some(info.run.agent.as_str().to_owned()),
+            waits_for,
             summary: None,
             result: None,
         })
@@ -202,6 +207,7 @@ impl Core {
             accepted_at: None,
             session_key: Some(info.run.session_key.as_str().to_owned()),
             agent_id: Some(info.run.agent.as_str().to_owned()),
+            waits_for: None,
             summary: Some(failed.unwrap_or_else(|| "completed".to_owned())),
             result: Some(AgentResult { payloads, meta }),
         })

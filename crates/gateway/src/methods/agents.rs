@@ -11,6 +11,7 @@ use adjutant_protocol::methods::common::NoParams;
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
+use crate::methods::intake::check_needs;
 
 /// Bytes of instructions.
 const PROMPT_BYTES_MAX: usize = 64 * 1024;
@@ -200,6 +201,7 @@ impl Core {
             workspace,
             approval_policy: spec.approval_policy,
             vault_grants: spec.vault_grants,
+            needs: spec.needs,
             budget: spec.budget.into(),
             limits: spec.limits.over(base),
             reflect: spec.reflect,
@@ -291,6 +293,7 @@ fn check(method: &str, agent: &Agent) -> Result<(), Fault> {
     {
         return refuse(format!("a list has more than {LIST_MAX} items"));
     }
+    check_needs(method, &agent.needs)?;
     if !std::path::Path::new(&agent.workspace).is_absolute() {
         return refuse("the workspace must be an absolute path".to_owned());
     }

@@ -18,7 +18,7 @@ use adjutant_protocol::methods::common::{NoParams, WireMessage, WireRole};
 use adjutant_protocol::{Caller, Fault, Handle};
 
 use crate::core::Core;
-use crate::methods::intake::Wish;
+use crate::methods::intake::{Admitted, Wish};
 use crate::methods::{PAGE_MAX, page};
 use crate::wire;
 
@@ -49,6 +49,7 @@ impl Handle<ChatSend> for Core {
                 run_id: name,
                 status: ChatSendStatus::Aborted,
                 error: None,
+                waits_for: None,
                 ok: Some(true),
                 aborted: Some(stopped.aborted),
                 run_ids: Some(stopped.run_ids),
@@ -60,13 +61,17 @@ impl Handle<ChatSend> for Core {
                 run_id: name,
                 status: ChatSendStatus::Started,
                 error: None,
+                waits_for: None,
                 ok: None,
                 aborted: None,
                 run_ids: None,
             });
         }
         self.take_rate().await?;
-        let accepted = self
+        let Admitted {
+            accepted,
+            waits_for,
+        } = self
             .accept(Wish {
                 method: "chat.send",
                 key: &key,
@@ -77,6 +82,7 @@ impl Handle<ChatSend> for Core {
                 timeout: params.timeout_ms.map(Duration::from_millis),
                 thread: params.thread_id,
                 label: None,
+                needs: Some(&params.needs),
                 said_by: Label::of(Origin::Owner),
             })
             .await?;
@@ -100,6 +106,7 @@ impl Handle<ChatSend> for Core {
             run_id: name,
             status,
             error,
+            waits_for,
             ok: None,
             aborted: None,
             run_ids: None,

@@ -9,6 +9,7 @@ use adjutant_domain::code::Code;
 use adjutant_domain::id::{ClientKey, MessageId, RunId, SessionKey, ThreadId};
 use adjutant_domain::label::Label;
 use adjutant_domain::message::{Message, Role};
+use adjutant_domain::need::{NEEDS_MAX, Needs};
 use adjutant_domain::run::{Limits, Run, Work};
 use adjutant_domain::session::Session;
 use adjutant_domain::time::Span;
@@ -36,13 +37,23 @@ pub(crate) struct Wish<'a> {
     pub(crate) timeout: Option<Duration>,
     pub(crate) thread: Option<ThreadId>,
     pub(crate) label: Option<&'a str>,
+    /// What a worker must offer, besides what the agent needs.
+    pub(crate) needs: Option<&'a Needs>,
     /// Whose words the message is.
     pub(crate) said_by: Label,
 }
 
+/// Work that was accepted.
+pub(crate) struct Admitted {
+    /// What became of it.
+    pub(crate) accepted: Accepted,
+    /// What no worker offers that is heard of; the run waits for one that does.
+    pub(crate) waits_for: Option<Needs>,
+}
+
 impl Core {
     /// Accepts work: durable when this returns.
-    pub(crate) async fn accept(&self, wish: Wish<'_>) -> Result<Accepted, Fault> {
+    pub(crate) async fn accept(&self, wish: Wish<'_>) -> Result<Admitted, Fault> {
         if let Some(text) = wish.message {
             check_message(wish.method, text)?;
         }
@@ -61,7 +72,12 @@ impl Core {
             thread: session.thread,
             client_key: Some(wish.client_key.clone()),
             priority: 0,
+            needs: wish
+                .needs
+                .map_or_else(|| agent.needs.clone(), |more| agent.needs.and(more)),
         };
+        check_needs(wish.method, &run.needs)?;
+        let needs = run.needs.clone();
         let message = wish.message.map(|text| Message {
             id: MessageId::mint(now, mint()),
             thread: session.thread,
@@ -83,7 +99,15 @@ impl Core {
         };
         let accepted = self.deps.store.accept(intake).await?;
         failpoint::reach(Point::AfterAccept);
-        Ok(accepted)
+        let waits_for = match accepted {
+            // The message is accepted, whether or not this can be told.
+            Accepted::New { .. } => self.offered_by_none(&needs).await.unwrap_or_default(),
+            Accepted::Repeat { .. } | Accepted::Steered { .. } => None,
+        };
+        Ok(Admitted {
+            accepted,
+            waits_for,
+        })
     }
 
     /// Takes one request from the owner's bucket.
@@ -177,6 +201,14 @@ fn check_message(method: &str, text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+pub(super) fn check_needs(method: &str, needs: &Needs) -> Result<(), Fault> {
+    if NEEDS_MAX < needs.len() {
+        let reason = format!("more than {NEEDS_MAX} things are needed of a worker");
+        return Err(Fault::params(method, reason));
+    }
+    Ok(())
+}
+
 fn digest_of(wish: &Wish<'_>) -> String {
     let what = match &wish.work {
         Work::Chat => json!(["chat", wish.message]),
@@ -185,6 +217,10 @@ fn digest_of(wish: &Wish<'_>) -> String {
     };
     let mut all =
         json!({ "key": wish.key, "what": what, "model": wish.model, "thread": wish.thread });
+    // Left out when there are none: keys that were used before there were needs stay what they were.
+    if let Some(needs) = wish.needs.filter(|needs| !needs.is_empty()) {
+        all["needs"] = json!(needs);
+    }
     all.sort_all_objects();
     digest(all.to_string().as_bytes())
 }

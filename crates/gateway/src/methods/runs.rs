@@ -37,7 +37,7 @@ impl Handle<RunsList> for Core {
         };
         runs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
         Ok(RunsPage {
-            runs: runs.iter().map(wire::run_row).collect(),
+            runs: self.run_rows(&runs).await?,
         })
     }
 }
@@ -77,6 +77,13 @@ impl Handle<RunsMove> for Core {
         let to = worker.info.id;
         if worker.duty() == Duty::Draining {
             let message = format!("worker {to} takes no more runs: it was asked to drain");
+            return Err(Fault::new(Code::Conflict, message));
+        }
+        if !info.run.needs.met_by(&worker.info.offers) {
+            let message = format!(
+                "the run needs a worker that offers {}, and worker {to} offers {}",
+                info.run.needs, worker.info.offers
+            );
             return Err(Fault::new(Code::Conflict, message));
         }
         let there = info.worker == Some(to);

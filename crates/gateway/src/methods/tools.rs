@@ -61,7 +61,7 @@ impl Handle<ToolsCall> for Core {
         };
         self.take_rate().await?;
         let call = CallId::mint(self.now(), self.deps.entropy.next_u128());
-        let accepted = self
+        let admitted = self
             .accept(Wish {
                 method: "tools.call",
                 key: &key,
@@ -76,10 +76,11 @@ impl Handle<ToolsCall> for Core {
                 timeout: None,
                 thread: None,
                 label: None,
+                needs: None,
                 said_by: Label::of(Origin::Owner),
             })
             .await?;
-        let info = self.run_info(&accepted.run().to_string()).await?;
+        let info = self.run_info(&admitted.accepted.run().to_string()).await?;
         Ok(ToolCalled {
             run_id: info.run.name(),
             session_key: key.as_str().to_owned(),

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use adjutant_domain::code::Code;
-use adjutant_ports::store::{Duty, StoreError, WorkerSeen};
+use adjutant_domain::need::Needs;
+use adjutant_domain::run::RunStatus;
+use adjutant_ports::store::{Duty, RunInfo, StoreError, WorkerSeen};
 use adjutant_protocol::methods::common::NoParams;
+use adjutant_protocol::methods::runs::RunRow;
 use adjutant_protocol::methods::workers::{
     WorkerRow, WorkerState, WorkersDrain, WorkersDrainParams, WorkersList, WorkersPage,
 };
@@ -12,6 +15,7 @@ use adjutant_protocol::{Caller, Fault, Handle};
 use adjutant_telemetry::Load;
 
 use crate::core::Core;
+use crate::wire;
 
 /// A worker that was silent longer than a lease is presumed dead.
 const ALIVE: Duration = Duration::from_secs(30);
@@ -69,6 +73,34 @@ impl Core {
         })
     }
 
+    /// These needs, if no worker that is heard of and takes runs offers them all.
+    pub(crate) async fn offered_by_none(&self, needs: &Needs) -> Result<Option<Needs>, StoreError> {
+        if needs.is_empty() {
+            return Ok(None);
+        }
+        let workers = self.deps.store.workers().await?;
+        Ok((!is_offered(needs, &workers)).then(|| needs.clone()))
+    }
+
+    /// Runs as rows. One that is queued for want of a worker says so.
+    pub(crate) async fn run_rows(&self, runs: &[RunInfo]) -> Result<Vec<RunRow>, StoreError> {
+        let is_choosy =
+            |it: &RunInfo| matches!(it.status, RunStatus::Queued) && !it.run.needs.is_empty();
+        let workers = if runs.iter().any(is_choosy) {
+            self.deps.store.workers().await?
+        } else {
+            Vec::new()
+        };
+        let row = |info: &RunInfo| {
+            let mut row = wire::run_row(info);
+            if is_choosy(info) && !is_offered(&info.run.needs, &workers) {
+                row.reason = Some(format!("waits for a worker that offers {}", row.needs));
+            }
+            row
+        };
+        Ok(runs.iter().map(row).collect())
+    }
+
     /// The worker that somebody means, among those that are heard of.
     pub(crate) async fn worker_named(&self, name: &str) -> Result<WorkerSeen, Fault> {
         let all = self.deps.store.workers().await?;
@@ -91,6 +123,13 @@ impl Core {
 
 fn is_heard_of(worker: &WorkerSeen) -> bool {
     worker.silent <= ALIVE
+}
+
+fn is_offered(needs: &Needs, workers: &[WorkerSeen]) -> bool {
+    workers
+        .iter()
+        .filter(|it| is_heard_of(it) && it.duty() == Duty::Working)
+        .any(|it| needs.met_by(&it.info.offers))
 }
 
 fn is_meant(worker: &WorkerSeen, name: &str) -> bool {
@@ -132,6 +171,7 @@ fn row(worker: WorkerSeen) -> WorkerRow {
         version: info.version,
         state,
         slots: info.slots,
+        offers: info.offers,
         runs: info.runs,
         started_at: info.started_at,
         seen_at,

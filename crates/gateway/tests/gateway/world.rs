@@ -21,6 +21,7 @@ use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits, ApprovalPolicy, Tr
 use adjutant_domain::id::{AgentId, MessageId, OwnerId, ReservationId, SessionId, WorkerId};
 use adjutant_domain::message::Part;
 use adjutant_domain::money::{Cost, Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{AskedBudget, Entry, Limits, ModelFault, Outcome, StopReason};
 use adjutant_domain::time::Timestamp;
 use adjutant_gateway::{CanvasDoor, CanvasFolders, Config, Deps, Gateway, Listeners};
@@ -559,6 +560,7 @@ pub(crate) fn agent(owner: &OwnerId, dir: &std::path::Path) -> Agent {
         workspace: dir.join("workspace").display().to_string(),
         approval_policy: ApprovalPolicy::default(),
         vault_grants: vec![],
+        needs: Needs::default(),
         budget: AgentBudget::default(),
         limits: AgentLimits::default(),
         reflect: false,

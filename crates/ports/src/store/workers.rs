@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use adjutant_domain::id::{RunId, WorkerId};
+use adjutant_domain::need::Needs;
 use adjutant_domain::time::Timestamp;
 
 use super::Stored;
@@ -49,6 +50,9 @@ pub struct WorkerInfo {
     pub version: String,
     /// Runs at once.
     pub slots: u32,
+    /// What it has for runs that need something.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub offers: Needs,
     /// Runs it has now.
     pub runs: Vec<RunId>,
     /// Whether it takes more.

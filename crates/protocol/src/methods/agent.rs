@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use adjutant_domain::id::{ApprovalId, ClientKey};
 use adjutant_domain::money::{Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::time::Timestamp;
 
 use crate::method::{Order, methods};
@@ -53,6 +54,9 @@ pub struct AgentParams {
     /// Wall time in seconds, below the agent's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<u64>,
+    /// What a worker must offer to take this run, besides what the agent needs.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
     /// A name for the session, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
@@ -114,6 +118,9 @@ pub struct AgentReply {
     /// The agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// What the run needs of a worker, when none that is heard of offers it: the run waits for one that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Needs>,
     /// One word or sentence about the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits, ApprovalPolicy, TrustLevel};
 use adjutant_domain::id::{AgentId, ClientKey};
 use adjutant_domain::money::Micros;
+use adjutant_domain::need::Needs;
 use adjutant_domain::time::{Span, Timestamp};
 
 use crate::method::{Order, methods};
@@ -244,6 +245,9 @@ pub struct AgentSpec {
     /// Names of vault entries it may use.
     #[serde(default, alias = "vault_grants", skip_serializing_if = "Vec::is_empty")]
     pub vault_grants: Vec<String>,
+    /// What a worker must offer to take its runs, such as `machine:studio`.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
     /// Money caps.
     #[serde(default)]
     pub budget: BudgetSpec,
@@ -341,6 +345,7 @@ impl From<&Agent> for AgentShown {
                 workspace: Some(agent.workspace.clone()),
                 approval_policy: agent.approval_policy,
                 vault_grants: agent.vault_grants.clone(),
+                needs: agent.needs.clone(),
                 budget: agent.budget.into(),
                 limits: (&agent.limits).into(),
                 reflect: agent.reflect,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use adjutant_domain::id::{ClientKey, MessageId, SessionId, ThreadId};
+use adjutant_domain::need::Needs;
 
 use crate::method::{Order, methods};
 use crate::methods::agents::AgentsPage;
@@ -56,6 +57,9 @@ pub struct ChatSendParams {
     /// Wall time for the run, below the agent's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// What a worker must offer to take this run, besides what the agent needs.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
     /// Attach a new session to this thread.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<ThreadId>,
@@ -100,6 +104,9 @@ pub struct ChatSent {
     /// Why the run did not end well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What the run needs of a worker, when none that is heard of offers it: the run waits for one that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<Needs>,
     /// For `/stop`, as in `chat.abort`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ok: Option<bool>,

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use adjutant_domain::id::{CallId, ClientKey, RunId, ThreadId, WorkerId};
 use adjutant_domain::money::{Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::TrailStep;
 use adjutant_domain::time::Timestamp;
 
@@ -65,6 +66,9 @@ pub struct RunRow {
     /// Why it waits or how it ended badly.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What a worker must offer to take it.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
     /// The worker that has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerId>,

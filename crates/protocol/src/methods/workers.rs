@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use adjutant_domain::id::{ClientKey, RunId, WorkerId};
+use adjutant_domain::need::Needs;
 use adjutant_domain::time::Timestamp;
 
 use crate::method::{Order, methods};
@@ -59,6 +60,9 @@ pub struct WorkerRow {
     pub state: WorkerState,
     /// Runs at once.
     pub slots: u32,
+    /// What it has for runs that need it.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub offers: Needs,
     /// Runs it has now.
     pub runs: Vec<RunId>,
     /// Start.

@@ -5,6 +5,7 @@ use serde_json::json;
 use adjutant_domain::agent::{Agent, AgentLimits, ApprovalPolicy, TrustLevel};
 use adjutant_domain::id::{AgentId, ClientKey, OwnerId};
 use adjutant_domain::money::Micros;
+use adjutant_domain::need::Needs;
 use adjutant_domain::tool::{ActionClass, Effect, ToolSpec};
 use adjutant_ports::Clock;
 use adjutant_ports::store::StoreError;
@@ -88,6 +89,7 @@ fn agent(name: &str) -> Agent {
         workspace: "/".to_owned(),
         approval_policy: ApprovalPolicy::default(),
         vault_grants: vec![],
+        needs: Needs::default(),
         budget: adjutant_domain::agent::AgentBudget {
             run_micros: Some(Micros(5)),
             ..Default::default()

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod feed;
 pub mod memories;
 pub mod money;
+pub mod needs;
 pub mod nodes;
 pub mod owners;
 pub mod runs;
@@ -52,6 +53,12 @@ macro_rules! conformance {
                 claims_of_the_dead_are_released_at_once
                 runs_are_found_by_name_and_listed
                 many_claimers_never_share_a_run_or_a_seat;
+            needs:
+                a_run_that_needs_something_is_for_who_offers_it
+                a_session_keeps_its_order_whatever_its_runs_need
+                nobody_else_takes_over_what_needs_something
+                nobody_else_wakes_what_needs_something
+                a_run_is_not_handed_over_to_who_does_not_offer_what_it_needs;
             money:
                 a_reservation_over_a_cap_writes_nothing
                 many_reservations_at_once_never_pass_a_cap

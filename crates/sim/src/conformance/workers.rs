@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use adjutant_domain::id::{RunId, WorkerId};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{Entry, Fence, RunStatus, Signal, Wake};
 use adjutant_ports::Clock as _;
 use adjutant_ports::store::{Claim, Duty, Offer, StoreError, WorkerInfo};
@@ -18,6 +19,7 @@ fn info(world: &World, id: WorkerId) -> WorkerInfo {
         process: None,
         version: "1".to_owned(),
         slots: 8,
+        offers: Needs::default(),
         runs: vec![],
         duty: Duty::Working,
         started_at: world.clock.now(),

@@ -13,6 +13,7 @@ use adjutant_domain::id::{
 use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::message::{Message, Part, Role};
 use adjutant_domain::money::{Cost, Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{AskedBudget, Entry, Limits, Outcome, Run, StopReason, Wake, Work};
 use adjutant_domain::session::Session;
 use adjutant_domain::tool::ActionClass;
@@ -94,6 +95,7 @@ impl World {
             thread: session.thread,
             client_key: (!key.is_empty()).then(|| ClientKey::parse(key).unwrap()),
             priority: 0,
+            needs: Needs::default(),
         };
         Intake {
             run,

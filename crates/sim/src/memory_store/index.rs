@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use adjutant_domain::id::{OwnerId, RunId, SessionId};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::RunStatus;
 use adjutant_ports::store::{RunIndex, RunInfo, Stored};
 
@@ -76,10 +77,11 @@ impl RunIndex for MemoryStore {
         Ok(n)
     }
 
-    async fn next_due(&self) -> Stored<Option<Duration>> {
+    async fn next_due(&self, offers: &Needs) -> Stored<Option<Duration>> {
         let inner = self.lock();
         let now = inner.elapsed;
-        let due = inner.runs.values().filter_map(|r| match r.status {
+        let fitting = inner.runs.values().filter(|r| r.run.needs.met_by(offers));
+        let due = fitting.filter_map(|r| match r.status {
             RunStatus::Parked { .. } => Some(r.ready_at),
             RunStatus::Running => r.lease_until,
             RunStatus::Queued | RunStatus::Finished { .. } => None,

@@ -75,6 +75,12 @@ impl RunRow {
     pub(crate) fn is_active(&self) -> bool {
         matches!(self.status, RunStatus::Running | RunStatus::Parked { .. })
     }
+
+    /// Place in the line: higher priority first, then who waits longer, then who was born first.
+    pub(crate) fn place(&self) -> (std::cmp::Reverse<i32>, Duration, RunId) {
+        let priority = std::cmp::Reverse(self.run.priority);
+        (priority, self.ready_at, self.run.id)
+    }
 }
 
 #[derive(Debug, Clone)]

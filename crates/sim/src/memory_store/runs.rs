@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use adjutant_domain::event::Event;
-use adjutant_domain::id::{MessageId, OwnerId, RunId, SessionId, WorkerId};
+use adjutant_domain::id::{MessageId, OwnerId, RunId, SessionId};
 use adjutant_domain::message::Message;
 use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::{
@@ -320,14 +320,27 @@ impl Inner {
         });
     }
 
-    fn head(&self, now: Duration, worker: WorkerId) -> Option<RunId> {
+    fn head(&self, now: Duration, offer: &Offer) -> Option<RunId> {
         let due = |r: &&RunRow| match &r.status {
             RunStatus::Queued => r.ready_at <= now,
-            RunStatus::Parked { until } => r.ready_at <= now || until.meant_for() == Some(worker),
+            RunStatus::Parked { until } => {
+                r.ready_at <= now || until.meant_for() == Some(offer.worker)
+            }
             RunStatus::Running => r.lease_until.is_none_or(|until| until <= now),
             RunStatus::Finished { .. } => false,
         };
         let mut candidates: Vec<&RunRow> = self.runs.values().filter(due).collect();
+        candidates.retain(|r| r.run.needs.met_by(&offer.offers));
+        // A session keeps its order: nobody overtakes a run that needs another worker.
+        candidates.retain(|r| {
+            !matches!(r.status, RunStatus::Queued)
+                || !self.runs.values().any(|o| {
+                    o.run.session == r.run.session
+                        && matches!(o.status, RunStatus::Queued)
+                        && !o.run.needs.met_by(&offer.offers)
+                        && o.place() < r.place()
+                })
+        });
         candidates.retain(|r| {
             // The seat is free, or it is this run's own.
             !self
@@ -335,25 +348,18 @@ impl Inner {
                 .values()
                 .any(|o| o.run.session == r.run.session && o.run.id != r.run.id && o.is_active())
         });
-        candidates.sort_by_key(|r| {
-            (
-                matches!(r.status, RunStatus::Queued),
-                -i64::from(r.run.priority),
-                r.ready_at,
-                r.run.id,
-            )
-        });
+        candidates.sort_by_key(|r| (matches!(r.status, RunStatus::Queued), r.place()));
         // Within a session the older of two queued runs goes first.
         candidates.first().map(|r| r.run.id)
     }
 }
 
 impl MemoryStore {
-    fn claim_one(&self, worker: WorkerId, lease: Duration) -> Option<Claim> {
+    fn claim_one(&self, offer: &Offer, lease: Duration) -> Option<Claim> {
         let now = self.now();
         let mut inner = self.lock();
         let elapsed = inner.elapsed;
-        let id = inner.head(elapsed, worker)?;
+        let (id, worker) = (inner.head(elapsed, offer)?, offer.worker);
         let from;
         let (fence, first_input) = {
             let row = inner.runs.get_mut(&id)?;
@@ -484,7 +490,7 @@ impl RunStore for MemoryStore {
     async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Vec<Claim>> {
         self.before_write().await?;
         let slots = offer.slots.max(1) as usize;
-        let claims = std::iter::from_fn(|| self.claim_one(offer.worker, lease));
+        let claims = std::iter::from_fn(|| self.claim_one(offer, lease));
         let claims: Vec<Claim> = claims.take(slots).collect();
         if !claims.is_empty() {
             self.after_write().await?;

@@ -11,7 +11,7 @@ use crate::postgres::message::{self, Place};
 use crate::postgres::row::{Columns, params};
 use crate::postgres::tx::Tx;
 use crate::postgres::{project, signal, thread};
-use crate::sql::json;
+use crate::sql::{json, needs_column};
 
 /// Runs that may wait in one session (architecture, section 10).
 const QUEUED_PER_SESSION_MAX: u64 = 32;
@@ -150,8 +150,8 @@ async fn insert(tx: &mut Tx<'_>, intake: &Intake) -> Done<Accepted> {
     let now = tx.now().await?;
     tx.later(
         "insert into runs (id, owner, agent, session, session_key, thread, client_key, priority, method, digest,
-                           status, detail, head, ready_at, due_at, accepted_at)
-         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11, 1, w.at, w.at, $13
+                           status, detail, head, ready_at, due_at, accepted_at, needs)
+         select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11, 1, w.at, w.at, $13, $14
            from (select coalesce($12, clock_ms()) as at) w",
         params![
             run.id,
@@ -167,6 +167,7 @@ async fn insert(tx: &mut Tx<'_>, intake: &Intake) -> Done<Accepted> {
             json(&RunStatus::Queued)?,
             tx.waits(),
             now,
+            needs_column(&run.needs)?,
         ],
     );
     let entry = Entry::Accepted {

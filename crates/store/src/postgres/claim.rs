@@ -30,7 +30,22 @@ const PATIENCE_MAX: Duration = Duration::from_secs(60);
 const LOOK_MIN: Duration = Duration::from_millis(5);
 const LOOK_MAX: Duration = Duration::from_secs(4);
 
-/// The next run. `$1` now, `$2` the new status, `$3` the worker, `$4` the lease, `$5` the time for people.
+/// Whether a run is for a worker with the offers of a parameter, a list in JSON. Few runs need anything.
+macro_rules! fits {
+    ($run:literal, $offers:literal) => {
+        concat!(
+            "(",
+            $run,
+            ".needs is null or ",
+            $run,
+            ".needs::jsonb <@ ",
+            $offers,
+            "::text::jsonb)"
+        )
+    };
+}
+
+/// The next run. `$1` now, `$2` the new status, `$3` the worker, `$4` the lease, `$5` the time for people, `$6` the offers.
 ///
 /// Each part walks an index in the order of the line and stops at the first session that nobody has locked, so it takes as
 /// long for a long queue as for a short one.
@@ -41,6 +56,9 @@ const CLAIM: &str = concat!(
            from runs r join sessions s on s.id = r.session
           where r.status in ('running', 'parked')
             and r.due_at <= (select now from w)
+            and ",
+    fits!("r", "$6"),
+    "
           order by r.priority desc, r.ready_at, r.id
             for no key update of s skip locked
           limit 1),
@@ -52,6 +70,17 @@ const CLAIM: &str = concat!(
                              where a.session = r.session
                                and a.status in ('running', 'parked')
                             offset 0)  -- look up each seat: with old statistics a join would read all active runs
+            and ",
+    fits!("r", "$6"),
+    "       and not exists (select 1 from runs b  -- a session keeps its order: nobody overtakes who needs another worker
+                             where b.session = r.session
+                               and b.status = 'queued'
+                               and b.needs is not null
+                               and (b.priority > r.priority
+                                    or b.priority = r.priority and (b.ready_at, b.id) < (r.ready_at, r.id))
+                               and not ",
+    fits!("b", "$6"),
+    "                       offset 0)
           order by r.priority desc, r.ready_at, r.id
             for no key update of s skip locked
           limit 1),
@@ -60,6 +89,9 @@ const CLAIM: &str = concat!(
            from runs r join sessions s on s.id = r.session
           where r.meant_for = $3
             and r.status = 'parked'
+            and ",
+    fits!("r", "$6"),
+    "
           order by r.priority desc, r.ready_at, r.id
             for no key update of s skip locked
           limit 1),
@@ -87,6 +119,8 @@ const CLAIM: &str = concat!(
 /// What a request brings with it.
 struct Wish {
     worker: WorkerId,
+    /// As JSON.
+    offers: String,
     lease: Duration,
     /// Nobody waits for the answer any more.
     is_withdrawn: Arc<AtomicBool>,
@@ -107,6 +141,7 @@ pub(crate) async fn claims(store: &Postgres, offer: &Offer, lease: Duration) -> 
     let _withdraw = Withdraw(Arc::clone(&is_withdrawn));
     let wish = Wish {
         worker: offer.worker,
+        offers: json(&offer.offers)?,
         lease,
         is_withdrawn,
     };
@@ -128,7 +163,9 @@ async fn wait(inner: &Inner, wish: &Wish, slots: u32, patience: Duration) -> Sto
         if !claims.is_empty() || left.is_zero() || wish.is_withdrawn.load(Ordering::SeqCst) {
             return Ok(claims);
         }
-        let due = next_due(inner).await.map_err(Fault::into_store)?;
+        let due = next_due(inner, &wish.offers)
+            .await
+            .map_err(Fault::into_store)?;
         let look = due
             .map_or(LOOK_MAX, |due| due.clamp(LOOK_MIN, LOOK_MAX))
             .min(left);
@@ -162,7 +199,8 @@ async fn take(inner: &Inner, wish: &Wish, slots: u32) -> Stored<Vec<Claim>> {
 async fn claim(tx: &mut Tx<'_>, wish: &Wish) -> Done<Option<Claim>> {
     let (now, rows) = (tx.waits(), tx.row_time());
     let lease = millis(wish.lease);
-    let params = params![now, json(&RunStatus::Running)?, wish.worker, lease, rows];
+    let status = json(&RunStatus::Running)?;
+    let params = params![now, status, wish.worker, lease, rows, wish.offers];
     let Some(row) = tx.one(CLAIM, params).await? else {
         return Ok(None);
     };
@@ -238,12 +276,16 @@ pub(crate) fn extended(rows: &[Row]) -> Done<Vec<Signal>> {
     heard.iter().map(|row| row.json(1)).collect()
 }
 
-/// How long until the next parked or leased run becomes claimable by time alone.
-pub(crate) async fn next_due(inner: &Inner) -> Done<Option<Duration>> {
-    let sql = "select case when min(due_at) is not null then greatest(0, min(due_at) - coalesce($1, clock_ms())) end
-                 from runs
-                where status in ('running', 'parked')";
-    let params = params![inner.times().waits()];
+/// How long until the next parked or leased run that is for a worker with these offers becomes claimable by time alone.
+pub(crate) async fn next_due(inner: &Inner, offers: &str) -> Done<Option<Duration>> {
+    let sql = concat!(
+        "select case when min(due_at) is not null then greatest(0, min(due_at) - coalesce($1, clock_ms())) end
+           from runs r
+          where status in ('running', 'parked')
+            and ",
+        fits!("r", "$2")
+    );
+    let params = params![inner.times().waits(), offers];
     let rows = inner
         .statement(&Who::Queue, Durability::Relaxed, sql, &params, true)
         .await?;

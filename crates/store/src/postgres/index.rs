@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use adjutant_domain::id::{OwnerId, SessionId};
+use adjutant_domain::need::Needs;
 use adjutant_ports::store::{RunIndex, RunInfo, Stored};
 
 use crate::postgres::Postgres;
@@ -13,6 +14,7 @@ use crate::postgres::error::{Done, Fault};
 use crate::postgres::row::{Columns, params};
 use crate::postgres::run::{info_columns, info_of};
 use crate::postgres::tx::Who;
+use crate::sql::json;
 
 fn infos(rows: &[tokio_postgres::Row]) -> Stored<Vec<RunInfo>> {
     let infos: Done<_> = rows.iter().map(info_of).collect();
@@ -103,10 +105,14 @@ impl RunIndex for Postgres {
         .await
     }
 
-    async fn next_due(&self) -> Stored<Option<Duration>> {
+    async fn next_due(&self, offers: &Needs) -> Stored<Option<Duration>> {
         let inner = std::sync::Arc::clone(&self.inner);
-        self.spawned(async move { claim::next_due(&inner).await.map_err(Fault::into_store) })
-            .await
+        let offers = json(offers)?;
+        self.spawned(async move {
+            let due = claim::next_due(&inner, &offers).await;
+            due.map_err(Fault::into_store)
+        })
+        .await
     }
 
     async fn queue_depth(&self) -> Stored<(u64, u64, u64)> {

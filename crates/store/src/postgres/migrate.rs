@@ -28,6 +28,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0003_plans",
         sql: include_str!("../../migrations/0003_plans.postgres.sql"),
     },
+    Migration {
+        name: "0004_needs",
+        sql: include_str!("../../migrations/0004_needs.postgres.sql"),
+    },
 ];
 
 /// The oldest server that will do, as it names itself.

@@ -22,10 +22,15 @@ use crate::work::Work;
 macro_rules! run_columns {
     () => {
         "runs.id, runs.owner, runs.agent, runs.session, runs.session_key, runs.thread, runs.client_key,
-         runs.priority::bigint"
+         runs.priority::bigint, runs.needs"
     };
 }
 pub(crate) use run_columns;
+/// How many they are.
+pub(crate) const N_RUN: usize = 9;
+
+/// How many columns [`info_of`] reads.
+pub(crate) const N_INFO: usize = N_RUN + 5;
 
 /// The columns of [`info_of`], in its order.
 macro_rules! info_columns {
@@ -50,6 +55,7 @@ pub(crate) fn run_of(row: &Row, first: usize) -> Done<Run> {
         client_key: row.opt_id(first + 6)?,
         priority: i32::try_from(row.int(first + 7)?)
             .map_err(|error| Fault::unreadable(first + 7, &error))?,
+        needs: row.opt_json(first + 8)?.unwrap_or_default(),
     })
 }
 
@@ -57,11 +63,11 @@ pub(crate) fn run_of(row: &Row, first: usize) -> Done<Run> {
 pub(crate) fn info_of(row: &Row) -> Done<RunInfo> {
     Ok(RunInfo {
         run: run_of(row, 0)?,
-        status: row.json::<RunStatus>(8)?,
-        worker: row.opt_id(9)?,
-        accepted_at: row.at(10)?,
-        started_at: row.opt_at(11)?,
-        finished_at: row.opt_at(12)?,
+        status: row.json::<RunStatus>(9)?,
+        worker: row.opt_id(10)?,
+        accepted_at: row.at(11)?,
+        started_at: row.opt_at(12)?,
+        finished_at: row.opt_at(13)?,
     })
 }
 

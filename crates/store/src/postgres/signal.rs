@@ -16,7 +16,7 @@ use crate::postgres::error::Done;
 use crate::postgres::message::{self, Place};
 use crate::postgres::project;
 use crate::postgres::row::{Columns, Value, params};
-use crate::postgres::run::{run_columns, run_of};
+use crate::postgres::run::{N_RUN, run_columns, run_of};
 use crate::postgres::tx::Tx;
 use crate::sql::json;
 
@@ -41,14 +41,14 @@ pub(crate) async fn signal(
         )
         .await?
         .ok_or(StoreError::NotFound { what: "run" })?;
-    let (whole, status) = (run_of(&row, 0)?, row.text(8)?);
+    let (whole, status) = (run_of(&row, 0)?, row.text(N_RUN)?);
     if status == "finished" {
         return Ok(false);
     }
     if let Signal::Cancel { by } = signal
         && status == "queued"
     {
-        stop_queued(tx, &whole, row.count(9)?, by).await?;
+        stop_queued(tx, &whole, row.count(N_RUN + 1)?, by).await?;
         return Ok(true);
     }
     if let Signal::Steer { message, text } = signal

@@ -13,7 +13,7 @@ use crate::postgres::Inner;
 use crate::postgres::error::Done;
 use crate::postgres::money::{spend_of, sums};
 use crate::postgres::row::{Columns, params};
-use crate::postgres::run::{info_columns, info_of, log_of, whole_log};
+use crate::postgres::run::{N_INFO, info_columns, info_of, log_of, whole_log};
 use crate::postgres::tx::{Durability, Tx, Who};
 use crate::sqlite::audit::{CHAIN_START, Line};
 use crate::sqlite::verify::{Expected, legal};
@@ -110,19 +110,19 @@ async fn runs(tx: &mut Tx<'_>, check: &mut Check) -> Done<()> {
         );
         let rows = tx.rows(sql, params![after, PAGE]).await?;
         for row in &rows {
-            let (info, word) = (info_of(row)?, row.text(13)?);
+            let (info, word) = (info_of(row)?, row.text(N_INFO)?);
             let run = &info.run;
             let (sql, params) = whole_log(run.id);
             let log = log_of(&tx.rows(sql, params).await?)?;
             n_entries += log.len() as u64;
-            if row.count(14)? != log.len() as u64 {
+            if row.count(N_INFO + 1)? != log.len() as u64 {
                 check.find(format!("{}: its log does not end where it says", run.id));
             }
             legal(
                 &mut |finding| check.find(finding),
                 run,
                 &log,
-                row.count(15)?,
+                row.count(N_INFO + 2)?,
             );
             let expected = Expected::of(run, &log);
             if expected.status.as_ref() != Some(&info.status) || info.status.word() != word {

@@ -9,7 +9,7 @@ use adjutant_domain::run::{Entry, Logged, Run, RunStatus, Seq, Signal, Wake, Wor
 use adjutant_ports::store::{Accepted, Intake, StoreError};
 
 use crate::error::Done;
-use crate::sql::{Sql, col, json, opt};
+use crate::sql::{Sql, col, json, needs_column, opt};
 use crate::sqlite::message::{self, Place};
 use crate::sqlite::run::LogNo;
 use crate::sqlite::{project, signal, thread};
@@ -185,8 +185,8 @@ fn insert(tx: &mut Tx<'_>, intake: Intake) -> Done<Accepted> {
     }
     tx.exec(
         "insert into runs (id, owner, agent, session, session_key, thread, client_key, priority, method, digest,
-                           status, detail, ready_at, accepted_at)
-         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?)",
+                           status, detail, ready_at, accepted_at, needs)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
         params![
             run.id.to_string(),
             run.owner.as_str(),
@@ -201,6 +201,7 @@ fn insert(tx: &mut Tx<'_>, intake: Intake) -> Done<Accepted> {
             json(&RunStatus::Queued)?,
             ready_at,
             tx.now.as_millis(),
+            needs_column(&run.needs)?,
         ],
     )?;
     let log = LogNo(tx.last_insert_rowid());

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, named_params, params};
 
 use adjutant_domain::id::{MessageId, RunId, WorkerId};
 use adjutant_domain::run::{ClaimedFrom, Entry, Fence, Logged, Run, RunStatus, Seq, Signal};
 use adjutant_domain::time::Timestamp;
-use adjutant_ports::store::{Claim, StoreError, Stored};
+use adjutant_ports::store::{Claim, Offer, StoreError, Stored};
 
 use crate::error::Done;
 use crate::leases::{LeaseChange, Leases};
 use crate::sql::{Sql, col, json};
 use crate::sqlite::message;
 use crate::sqlite::project;
-use crate::sqlite::run::{LogNo, Raw, head, parse_log, raw_log, run_columns, run_of};
+use crate::sqlite::run::{LogNo, N_RUN, Raw, head, parse_log, raw_log, run_columns, run_of};
 use crate::sqlite::signal;
 use crate::writer::{Found, Tx};
 
@@ -64,21 +64,17 @@ impl Candidate {
 const AT_ONCE_MAX: u32 = 16;
 
 /// Takes the next runs, or says how long until one comes by time alone.
-pub(crate) fn claims(
-    tx: &mut Tx<'_>,
-    worker: WorkerId,
-    slots: u32,
-    lease: Duration,
-) -> Done<Found<Vec<Claimed>>> {
+pub(crate) fn claims(tx: &mut Tx<'_>, offer: &Offer, lease: Duration) -> Done<Found<Vec<Claimed>>> {
+    let offers = json(&offer.offers)?;
     let mut claimed = Vec::new();
-    for _ in 0..slots.clamp(1, AT_ONCE_MAX) {
-        match claim(tx, worker, lease)? {
+    for _ in 0..offer.slots.clamp(1, AT_ONCE_MAX) {
+        match claim(tx, offer.worker, &offers, lease)? {
             Some(one) => claimed.push(one),
             None => break,
         }
     }
     if claimed.is_empty() {
-        let rest = next_due(tx, tx.leases, tx.steady.now())?.unwrap_or(Duration::MAX);
+        let rest = next_due(tx, tx.leases, &offers, tx.steady.now())?.unwrap_or(Duration::MAX);
         return Ok(Found::Nothing {
             rest: rest.clamp(REST_MIN, REST_MAX),
             empty: claimed,
@@ -91,15 +87,49 @@ pub(crate) fn claims(
 const REST_MIN: Duration = Duration::from_millis(5);
 const REST_MAX: Duration = Duration::from_secs(60);
 
-/// How long until the next parked or leased run becomes claimable by time alone.
-pub(crate) fn next_due(db: &Connection, leases: &Leases, now: Timestamp) -> Done<Option<Duration>> {
+/// Whether a run is for a worker with the offers of the parameter `:offers`, a list in JSON. Few runs need anything.
+macro_rules! fits {
+    () => {
+        fits!("runs")
+    };
+    ($run:literal) => {
+        concat!(
+            "(",
+            $run,
+            ".needs is null
+              or not exists (select 1 from json_each(",
+            $run,
+            ".needs) n
+                              where n.value not in (select o.value from json_each(:offers) o)))"
+        )
+    };
+}
+
+/// How long until the next parked or leased run that is for a worker with these offers becomes claimable by time alone.
+pub(crate) fn next_due(
+    db: &Connection,
+    leases: &Leases,
+    offers: &str,
+    now: Timestamp,
+) -> Done<Option<Duration>> {
     let wake = db.one(
-        "select min(due_at) from runs where status = 'parked'",
-        [],
+        concat!(
+            "select min(due_at) from runs where status = 'parked' and ",
+            fits!()
+        ),
+        named_params! { ":offers": offers },
         |row| row.get::<_, Option<i64>>(0),
     )?;
+    let for_others = db.all(
+        concat!(
+            "select id from runs where needs is not null and status = 'running' and not ",
+            fits!()
+        ),
+        named_params! { ":offers": offers },
+        |row| col::id(row, 0),
+    )?;
     let wake = wake.flatten().map(Timestamp::from_millis);
-    let next = wake.into_iter().chain(leases.next()).min();
+    let next = wake.into_iter().chain(leases.next(&for_others)).min();
     Ok(next.map(|at| at.since(now)))
 }
 
@@ -107,12 +137,17 @@ pub(crate) fn next_due(db: &Connection, leases: &Leases, now: Timestamp) -> Done
 ///
 /// There is one writer, so nobody can be first between the search and the update; the fence in the update and the unique
 /// index `runs_seat` hold even if that ever changes. A loser gets nothing and claims again.
-fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Claimed>> {
+fn claim(
+    tx: &mut Tx<'_>,
+    worker: WorkerId,
+    offers: &str,
+    lease: Duration,
+) -> Done<Option<Claimed>> {
     let now = tx.steady.now();
-    let mut line = lapsed(tx, now)?;
-    line.extend(rested(tx, now)?);
-    line.extend(meant(tx, worker)?);
-    line.extend(queued(tx)?);
+    let mut line = lapsed(tx, offers, now)?;
+    line.extend(rested(tx, offers, now)?);
+    line.extend(meant(tx, offers, worker)?);
+    line.extend(queued(tx, offers)?);
     let Some(next) = line.into_iter().min_by_key(Candidate::rank) else {
         return Ok(None);
     };
@@ -135,7 +170,7 @@ fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Clai
             next.id.to_string(),
             next.fence.0,
         ],
-        |row| Ok((run_of(row)?, row.get::<_, u64>(8)?, LogNo(row.get(9)?))),
+        |row| Ok((run_of(row)?, row.get::<_, u64>(N_RUN)?, LogNo(row.get(N_RUN + 1)?))),
     )?;
     let Some((run, fence, log)) = taken else {
         return Ok(None);
@@ -179,13 +214,20 @@ fn claim(tx: &mut Tx<'_>, worker: WorkerId, lease: Duration) -> Done<Option<Clai
 }
 
 /// Those whose worker is gone. They have their seats already.
-fn lapsed(tx: &Tx<'_>, now: Timestamp) -> Done<Vec<Candidate>> {
+fn lapsed(tx: &Tx<'_>, offers: &str, now: Timestamp) -> Done<Vec<Candidate>> {
     let mut line = Vec::new();
     for (run, fence) in tx.leases.lapsed(now) {
         // Another claim of this transaction may have been first.
         line.extend(tx.one(
-            "select id, priority, ready_at, status, fence from runs where id = ? and status = 'running' and fence = ?",
-            params![run.to_string(), fence.0],
+            concat!(
+                "select id, priority, ready_at, status, fence from runs
+                  where id = :run
+                    and status = 'running'
+                    and fence = :fence
+                    and ",
+                fits!()
+            ),
+            named_params! { ":run": run.to_string(), ":fence": fence.0, ":offers": offers },
             candidate,
         )?);
     }
@@ -193,42 +235,64 @@ fn lapsed(tx: &Tx<'_>, now: Timestamp) -> Done<Vec<Candidate>> {
 }
 
 /// The best of those that rest and whose time has come. They have their seats already.
-fn rested(tx: &Tx<'_>, now: Timestamp) -> Done<Option<Candidate>> {
+fn rested(tx: &Tx<'_>, offers: &str, now: Timestamp) -> Done<Option<Candidate>> {
     tx.one(
-        "select id, priority, ready_at, status, fence from runs
-          where status = 'parked'
-            and due_at <= ?
-          order by priority desc, ready_at, id
-          limit 1",
-        [now.as_millis()],
+        concat!(
+            "select id, priority, ready_at, status, fence from runs
+              where status = 'parked'
+                and due_at <= :now
+                and ",
+            fits!(),
+            " order by priority desc, ready_at, id
+              limit 1"
+        ),
+        named_params! { ":now": now.as_millis(), ":offers": offers },
         candidate,
     )
 }
 
 /// The best of those that were given up for this worker. They have their seats already.
-fn meant(tx: &Tx<'_>, worker: WorkerId) -> Done<Option<Candidate>> {
+fn meant(tx: &Tx<'_>, offers: &str, worker: WorkerId) -> Done<Option<Candidate>> {
     tx.one(
-        "select id, priority, ready_at, status, fence from runs
-          where meant_for = ?
-            and status = 'parked'
-          order by priority desc, ready_at, id
-          limit 1",
-        [worker.to_string()],
+        concat!(
+            "select id, priority, ready_at, status, fence from runs
+              where meant_for = :worker
+                and status = 'parked'
+                and ",
+            fits!(),
+            " order by priority desc, ready_at, id
+              limit 1"
+        ),
+        named_params! { ":worker": worker.to_string(), ":offers": offers },
         candidate,
     )
 }
 
-/// The best of those that wait for the first time, in a session whose seat is free.
-fn queued(tx: &Tx<'_>) -> Done<Option<Candidate>> {
+/// The best of those that wait for the first time, in a session whose seat is free. One that stands behind a run which
+/// needs another worker stays there: a session keeps its order.
+fn queued(tx: &Tx<'_>, offers: &str) -> Done<Option<Candidate>> {
     tx.one(
-        "select id, priority, ready_at, status, fence from runs q
-          where status = 'queued'
-            and not exists (select 1 from runs a
-                             where a.session = q.session
-                               and a.status in ('running', 'parked'))
-          order by priority desc, ready_at, id
-          limit 1",
-        [],
+        concat!(
+            "select id, priority, ready_at, status, fence from runs q
+              where status = 'queued'
+                and not exists (select 1 from runs a
+                                 where a.session = q.session
+                                   and a.status in ('running', 'parked'))
+                and ",
+            fits!("q"),
+            "   and not exists (select 1 from runs b
+                                 where b.session = q.session
+                                   and b.status = 'queued'
+                                   and b.needs is not null
+                                   and (b.priority > q.priority
+                                        or b.priority = q.priority and (b.ready_at, b.id) < (q.ready_at, q.id))
+                                   and not ",
+            fits!("b"),
+            ")
+              order by priority desc, ready_at, id
+              limit 1"
+        ),
+        named_params! { ":offers": offers },
         candidate,
     )
 }

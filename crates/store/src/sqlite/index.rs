@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use rusqlite::{Connection, params};
 
 use adjutant_domain::id::{OwnerId, SessionId};
+use adjutant_domain::need::Needs;
 use adjutant_ports::store::{RunIndex, RunInfo, Stored};
 
 use crate::error::Done;
-use crate::sql::Sql;
+use crate::sql::{Sql, json};
 use crate::sqlite::Sqlite;
 use crate::sqlite::claim;
 use crate::sqlite::run::{info_columns, info_of};
@@ -118,10 +119,11 @@ impl RunIndex for Sqlite {
         .await
     }
 
-    async fn next_due(&self) -> Stored<Option<Duration>> {
+    async fn next_due(&self, offers: &Needs) -> Stored<Option<Duration>> {
         let now = self.steady.now();
         let leases = Arc::clone(&self.leases);
-        self.glance(move |db| claim::next_due(db, &leases, now))
+        let offers = json(offers)?;
+        self.glance(move |db| claim::next_due(db, &leases, &offers, now))
             .await
     }
 

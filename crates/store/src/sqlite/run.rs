@@ -21,10 +21,15 @@ use crate::writer::Tx;
 /// The columns of [`run_of`], in its order.
 macro_rules! run_columns {
     () => {
-        "id, owner, agent, session, session_key, thread, client_key, priority"
+        "id, owner, agent, session, session_key, thread, client_key, priority, needs"
     };
 }
 pub(crate) use run_columns;
+/// How many they are.
+pub(crate) const N_RUN: usize = 9;
+
+/// How many columns [`info_of`] reads.
+pub(crate) const N_INFO: usize = N_RUN + 5;
 
 /// The columns of [`info_of`], in its order.
 macro_rules! info_columns {
@@ -48,6 +53,7 @@ pub(crate) fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
         thread: col::id(row, 5)?,
         client_key: col::opt_id(row, 6)?,
         priority: row.get(7)?,
+        needs: col::opt_json(row, 8)?.unwrap_or_default(),
     })
 }
 
@@ -55,11 +61,11 @@ pub(crate) fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
 pub(crate) fn info_of(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     Ok(RunInfo {
         run: run_of(row)?,
-        status: col::json::<RunStatus>(row, 8)?,
-        worker: col::opt_id(row, 9)?,
-        accepted_at: col::at(row, 10)?,
-        started_at: col::opt_at(row, 11)?,
-        finished_at: col::opt_at(row, 12)?,
+        status: col::json::<RunStatus>(row, 9)?,
+        worker: col::opt_id(row, 10)?,
+        accepted_at: col::at(row, 11)?,
+        started_at: col::opt_at(row, 12)?,
+        finished_at: col::opt_at(row, 13)?,
     })
 }
 
@@ -158,12 +164,10 @@ impl RunStore for Sqlite {
     }
 
     async fn claim(&self, offer: &Offer, lease: Duration) -> Stored<Vec<Claim>> {
-        let (worker, slots) = (offer.worker, offer.slots);
+        let (patience, offer) = (offer.patience, offer.clone());
         let claimed = self
             .writer
-            .wait_for(offer.patience, move |tx| {
-                claim::claims(tx, worker, slots, lease)
-            })
+            .wait_for(patience, move |tx| claim::claims(tx, &offer, lease))
             .await?;
         claimed.into_iter().map(claim::Claimed::parse).collect()
     }

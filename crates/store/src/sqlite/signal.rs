@@ -15,7 +15,7 @@ use adjutant_ports::store::StoreError;
 use crate::error::Done;
 use crate::sql::{Sql, col, json};
 use crate::sqlite::message::{self, Place};
-use crate::sqlite::run::{LogNo, head, run_columns, run_of};
+use crate::sqlite::run::{LogNo, N_RUN, head, run_columns, run_of};
 use crate::sqlite::{claim, project};
 use crate::writer::Tx;
 
@@ -69,7 +69,7 @@ fn stop_queued(tx: &mut Tx<'_>, owner: &OwnerId, run: RunId, by: &str) -> Done<b
             ", n from runs where id = ? and owner = ? and status = 'queued'"
         ),
         params![run.to_string(), owner.as_str()],
-        |row| Ok((run_of(row)?, LogNo(row.get(8)?))),
+        |row| Ok((run_of(row)?, LogNo(row.get(N_RUN)?))),
     )?;
     let Some((run, log)) = taken else {
         return Ok(false);

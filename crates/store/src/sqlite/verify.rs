@@ -15,7 +15,7 @@ use crate::sql::{Sql, col};
 use crate::sqlite::audit::{CHAIN_START, Line};
 use crate::sqlite::message::searched_through;
 use crate::sqlite::money::{lines_of, spend_of, sums};
-use crate::sqlite::run::{LogNo, info_columns, info_of, parse_log, raw_log};
+use crate::sqlite::run::{LogNo, N_INFO, info_columns, info_of, parse_log, raw_log};
 
 /// Findings that are listed; a file that is wholly wrong needs no longer list.
 const FINDINGS_MAX: usize = 200;
@@ -232,9 +232,9 @@ fn runs(check: &mut Check<'_>) -> Done<()> {
         |row| {
             Ok((
                 info_of(row)?,
-                row.get::<_, String>(13)?,
-                LogNo(row.get(14)?),
-                row.get::<_, u64>(15)?,
+                row.get::<_, String>(N_INFO)?,
+                LogNo(row.get(N_INFO + 1)?),
+                row.get::<_, u64>(N_INFO + 2)?,
             ))
         },
     )?;

@@ -3,11 +3,12 @@
 use futures::executor::block_on;
 
 use adjutant_domain::id::OwnerId;
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{RunStatus, Seq};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{CapScope, GroupBy, Hidden, Page};
 
-use crate::side::{DATABASES, Side};
+use crate::side::{DATABASES, Side, gpu};
 
 impl Side {
     fn look_at_seats(&self, whose: &OwnerId, said: &mut Vec<String>) {
@@ -111,7 +112,10 @@ impl Side {
         said.push(format!("{DATABASES} {:?}", say(of_seats)));
         said.push(format!("{rises} {:?}", say(of_runs)));
         said.push(format!("{:?}", block_on(self.store.queue_depth()).unwrap()));
-        said.push(format!("{:?}", block_on(self.store.next_due()).unwrap()));
+        for offers in [Needs::default(), gpu()] {
+            let due = block_on(self.store.next_due(&offers));
+            said.push(format!("{:?}", due.unwrap()));
+        }
         let audit = block_on(self.store.audit_records(whose, 100)).unwrap();
         said.push(format!(
             "{:?}",

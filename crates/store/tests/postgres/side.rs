@@ -9,13 +9,14 @@ use futures::executor::block_on;
 use adjutant_domain::approval::{Approval, ApprovalState, Choice};
 use adjutant_domain::code::Coded;
 use adjutant_domain::id::{
-    AgentId, ApprovalId, CallId, MemoryId, MessageId, OwnerId, ReservationId, RunId, SessionKey,
-    WorkerId,
+    AgentId, ApprovalId, CallId, MemoryId, MessageId, Need, OwnerId, ReservationId, RunId,
+    SessionKey, WorkerId,
 };
 use adjutant_domain::label::Trust;
 use adjutant_domain::memory::{Memory, MemoryKind, MemoryScope};
 use adjutant_domain::message::Part;
 use adjutant_domain::money::{Cost, Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{AskedBudget, Entry, Signal, StopReason, Wake};
 use adjutant_domain::session::Session;
 use adjutant_domain::time::Timestamp;
@@ -44,6 +45,11 @@ fn key(n: u8) -> SessionKey {
 }
 
 /// A worker that comes back.
+/// What some runs need and most workers offer.
+pub(crate) fn gpu() -> Needs {
+    std::iter::once(Need::parse("gpu").unwrap()).collect()
+}
+
 fn named(n: u8) -> WorkerId {
     WorkerId::from_u128(1_000 + u128::from(n))
 }
@@ -365,6 +371,9 @@ impl Side {
         let name = name.map(|n| format!("name-{n}"));
         let mut intake = intake_at(seat, name.as_deref(), WORDS[usize::from(word)], at, number);
         intake.run.priority = i32::from(word) - 1;
+        if number % 4 == 0 {
+            intake.run.needs = gpu();
+        }
         let id = intake.run.id;
         let done = block_on(self.store.accept(intake));
         if let Ok(Accepted::New { .. }) = done {
@@ -381,6 +390,12 @@ impl Side {
         let fresh = WorkerId::mint(self.now(), self.next());
         let offer = Offer {
             slots: u32::from(slots),
+            // One of those with names offers nothing.
+            offers: if who == Some(0) {
+                Needs::default()
+            } else {
+                gpu()
+            },
             ..Offer::one(who.map_or(fresh, named))
         };
         let claims = match block_on(self.store.claim(&offer, LEASE)) {

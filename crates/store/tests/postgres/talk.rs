@@ -9,6 +9,7 @@ use adjutant_domain::id::{
 use adjutant_domain::label::{Label, Origin};
 use adjutant_domain::message::{Message, Role};
 use adjutant_domain::money::{Cost, Micros, Usage};
+use adjutant_domain::need::Needs;
 use adjutant_domain::run::{Entry, Limits, Outcome, Run, Wake, Work};
 use adjutant_domain::session::Session;
 use adjutant_domain::time::Timestamp;
@@ -71,6 +72,7 @@ pub(crate) fn intake_at(
             thread: session.thread,
             client_key: key.map(|key| ClientKey::parse(key).unwrap()),
             priority: 0,
+            needs: Needs::default(),
         },
         message: Some(message(session.thread, text, at, number)),
         limits: Limits::default(),

@@ -9,6 +9,7 @@ use adjutant_domain::agent::{Agent, AgentBudget, AgentLimits, ApprovalPolicy, Tr
 use adjutant_domain::id::{AgentId, CallId, MemoryId, OwnerId, RunId, SessionId, ThreadId};
 use adjutant_domain::label::Trust;
 use adjutant_domain::memory::{Memory, MemoryScope};
+use adjutant_domain::need::Needs;
 use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::{ToolCall, ToolOutcome};
 use adjutant_policy::{Card, Facts, Permit, Verdict, admit_call};
@@ -210,6 +211,7 @@ fn agent(workspace: &Path) -> Agent {
         workspace: workspace.display().to_string(),
         approval_policy: ApprovalPolicy::AskNewTools,
         vault_grants: Vec::new(),
+        needs: Needs::default(),
         budget: AgentBudget::default(),
         limits: AgentLimits::default(),
         reflect: false,
