@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use crate::client::Client;
+use crate::percentile::percentile;
 use crate::subject::{Home, Subject, free_port, mock};
 
 /// Runs started between two kills.
@@ -91,17 +92,13 @@ pub(crate) async fn run(binary: &Path, kills: u32, seed: u64) -> Result<()> {
     if !clean {
         println!("verify: {}", String::from_utf8_lossy(&verify.stdout));
     }
-    let mut recovery = tally.recovery.clone();
-    recovery.sort();
-    let at =
-        |p: usize| recovery.get((recovery.len() * p / 100).min(recovery.len().saturating_sub(1)));
     println!(
         "kills {} · acknowledged {} · unanswered {} · ready again p50 {:?} p99 {:?} · {:?} in all",
         tally.kills,
         tally.acknowledged.len(),
         tally.unanswered,
-        at(50).copied().unwrap_or_default(),
-        at(99).copied().unwrap_or_default(),
+        percentile(&tally.recovery, 50).unwrap_or_default(),
+        percentile(&tally.recovery, 99).unwrap_or_default(),
         begun.elapsed()
     );
     println!(

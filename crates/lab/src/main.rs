@@ -11,6 +11,7 @@ mod edge;
 mod floor;
 mod kills;
 mod mock;
+mod percentile;
 mod rounds;
 mod scale;
 mod soak;

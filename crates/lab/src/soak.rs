@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::chaos::cluster::Cluster;
 use crate::chaos::fleet::Fleet;
 use crate::client::{Client, turn};
+use crate::percentile::percentile;
 use crate::subject::{TOKEN, http_client, mock_with, rss};
 
 /// How it is done.
@@ -181,9 +182,8 @@ fn middle(
     to: usize,
     of: impl Fn(&Look) -> Option<f64>,
 ) -> Option<f64> {
-    let mut values: Vec<f64> = looks.get(from..to)?.iter().filter_map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let values: Vec<f64> = looks.get(from..to)?.iter().filter_map(of).collect();
+    percentile(&values, 50)
 }
 
 fn print(subjects: &[Subject]) -> bool {

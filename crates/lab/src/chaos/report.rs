@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::percentile::percentile;
+
 /// Figures, and what did not come to what was promised.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -19,15 +21,9 @@ impl Report {
 
     /// Notes the middle and the tail of some lengths of time, in milliseconds.
     pub(crate) fn spans(&mut self, name: &str, spans: &[u64]) {
-        let mut sorted = spans.to_vec();
-        sorted.sort_unstable();
-        let at = |p: usize| {
-            let last = sorted.len().saturating_sub(1);
-            sorted.get((sorted.len() * p / 100).min(last)).copied()
-        };
-        self.figure(&format!("{name} n"), sorted.len() as u64);
-        for (label, p) in [("p50", 50), ("p99", 99), ("max", 100)] {
-            if let Some(ms) = at(p) {
+        self.figure(&format!("{name} n"), spans.len() as u64);
+        for (label, percent) in [("p50", 50), ("p99", 99), ("max", 100)] {
+            if let Some(ms) = percentile(spans, percent) {
                 self.figure(&format!("{name} {label} ms"), ms);
             }
         }
