@@ -51,7 +51,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Kill a gateway again and again during five-tool runs, and count what was lost or doubled (`--kills N`, `--seed N`).
+    /// Kill a gateway over SQLite again and again during five-tool runs, and count what was lost or doubled (`--kills N`,
+    /// `--seed N`): the scenario `sqlite-killed` of `chaos`.
     Kills {
         /// Arguments for the lab.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -9,7 +9,6 @@ mod chaos;
 mod client;
 mod edge;
 mod floor;
-mod kills;
 mod mock;
 mod percentile;
 mod rounds;
@@ -64,14 +63,15 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Kill the gateway again and again during five-tool runs, and count what was lost or doubled.
+    /// Kill a gateway over SQLite again and again during five-tool runs, and count what was lost or doubled: the scenario
+    /// `sqlite-killed` of `chaos`.
     Kills {
         /// The binary to torment.
         #[arg(long)]
         adjutant: PathBuf,
         /// How many kills.
         #[arg(long, default_value_t = 200)]
-        kills: u32,
+        kills: u64,
         /// Seed of the random moments.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -116,7 +116,7 @@ async fn main() -> Result<()> {
             adjutant,
             kills,
             seed,
-        } => kills::run(&adjutant, kills, seed).await,
+        } => chaos::run(chaos::Options::kills(adjutant, kills, seed)).await,
         Command::Chaos(options) => chaos::run(options).await,
         Command::Scale(options) => scale::run(options).await,
         Command::Soak(options) => soak::run(options).await,

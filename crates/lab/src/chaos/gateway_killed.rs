@@ -13,7 +13,7 @@ use super::{Cx, Scenario};
 
 const WORKERS: usize = 2;
 const CLIENTS: u32 = 8;
-const TOOLS: u32 = 2;
+const TOOLS: u32 = 5;
 
 /// Kills the gateway again and again. Returns the kills and how long it took to be ready again, in milliseconds.
 async fn torment(cx: &Cx, fleet: &mut Fleet, n_kills: u64) -> Result<(u64, Vec<u64>)> {

@@ -36,7 +36,7 @@ use random::Random;
 use report::{Outcome, Row, word};
 
 /// How the campaign is run.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Options {
     /// The binary to torment.
     #[arg(long, required_unless_present = "list")]
@@ -74,6 +74,19 @@ pub(crate) struct Options {
     /// Keep what the scenarios wrote, in this folder.
     #[arg(long)]
     keep: Option<PathBuf>,
+}
+
+impl Options {
+    /// The gateway over SQLite is killed so many times, and nothing else.
+    pub(crate) fn kills(adjutant: PathBuf, kills: u64, seed: u64) -> Self {
+        Self {
+            adjutant: Some(adjutant),
+            gateway_kills: Some(kills),
+            seed,
+            only: vec![gateway_killed::SqliteKilled.name().to_owned()],
+            ..Self::default()
+        }
+    }
 }
 
 /// What a scenario gets.
