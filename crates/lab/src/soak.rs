@@ -74,12 +74,13 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             "no PostgreSQL here (sudo apt-get install postgresql, or set ADJUTANT_TEST_POSTGRES_URL), and no `--sqlite`",
         )?)
     };
-    let url = match &cluster {
-        Some(cluster) => Some(cluster.url(&cluster.database().await?)),
+    let database = match &cluster {
+        Some(cluster) => Some(cluster.database().await?),
         None => None,
     };
+    let url = database.as_ref().map(|it| it.url.as_str());
     let home = dir.path().join("home");
-    let mut fleet = Fleet::new(&home, &options.adjutant, model.port, url.as_deref(), "").await?;
+    let mut fleet = Fleet::new(&home, &options.adjutant, model.port, url, "").await?;
     fleet.start(if options.sqlite { 0 } else { 2 }).await?;
     let churn = Churn::start(fleet.port, options.clients);
     let mut subjects = subjects(&fleet);
@@ -100,8 +101,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         }
     }
     let (turns, broken) = churn.stop().await?;
-    fleet.stop().await?;
-    let findings = fleet.verify().await?;
+    let mut findings = fleet.stop().await?;
+    findings.extend(fleet.verify().await?);
     println!(
         "{} minutes, {} clients at once: {turns} turns done, {broken} left in the middle; verify {}\n",
         options.minutes,
@@ -120,18 +121,12 @@ pub(crate) async fn run(options: Options) -> Result<()> {
 }
 
 fn subjects(fleet: &Fleet) -> Vec<Subject> {
-    let gateway = fleet.gateway.as_ref().map(crate::subject::Subject::pid);
-    let workers = fleet.workers.iter().filter_map(tokio::process::Child::id);
-    let gateway = gateway.into_iter().map(|pid| ("gateway".to_owned(), pid));
-    let workers = (1..)
-        .zip(workers)
-        .map(|(n, pid)| (format!("worker {n}"), pid));
     let subject = |(name, pid)| Subject {
         name,
         pid,
         looks: Vec::new(),
     };
-    gateway.chain(workers).map(subject).collect()
+    fleet.pids().into_iter().map(subject).collect()
 }
 
 fn look(pid: u32, tasks: Option<f64>) -> Result<Look> {

@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 
-use super::fleet::Fleet;
+use super::Scenario;
+use super::cx::{Cx, NotHere};
+use super::fleet::{Fleet, SQLITE_FILE};
 use super::load::{Heard, Load, Plan};
-use super::report::{Outcome, Report};
+use super::report::Report;
 use super::trace::{self, Disk, Done, Files, Mood};
-use super::verdict::{gather, judge};
-use super::{Cx, Scenario};
-use crate::subject::Home;
+use super::verdict::{END_MAX, gather, judge};
+use crate::subject::{Home, Signal, signal};
 
-const DATABASE: &str = "adjutant.db";
 const JOURNAL: &str = "adjutant.db-wal";
 const CLIENTS: u32 = 4;
 const TOOLS: u32 = 2;
@@ -22,6 +22,8 @@ const TOOLS: u32 = 2;
 const LIES: u64 = 10;
 /// One image in so many is driven on to the end of every run.
 const DRIVEN_ONE_IN: u64 = 50;
+/// What one image takes.
+const IMAGE: Duration = Duration::from_secs(2);
 
 pub(crate) struct PowerLoss;
 
@@ -35,20 +37,20 @@ impl Scenario for PowerLoss {
         "power fails at any moment and takes what was not flushed: SQLite opens, verifies, and has all that was acknowledged"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        if let Err(why) = can_trace(cx.dir()) {
-            return Ok(Outcome::Skipped(why));
-        }
-        let scene = record(cx).await?;
+    fn seconds(&self) -> u64 {
+        80
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        can_trace(cx.dir()).map_err(NotHere)?;
         let mut report = Report::default();
-        let n_ops = scene.trace.len() as u64;
-        report.figure("writes and flushes", n_ops);
-        report.figure("acknowledged", scene.heard.acknowledged.len() as u64);
-        report.figure("ends heard", scene.heard.ended.len() as u64);
-        report.must(0 < n_ops, "the trace is empty");
+        let scene = record(cx, &mut report).await?;
+        report.tried("writes and flushes", scene.trace.len() as u64);
+        report.tried("acknowledged", scene.heard.acknowledged.len() as u64);
+        report.tried("ends heard", scene.heard.ended.len() as u64);
         let n_images = cx.count(cx.options.images, 150, 1_000);
         let found = images(cx, &scene, n_images, Loses::Unflushed, &mut report).await?;
-        report.figure("images", found.opened);
+        report.tried("images", found.opened);
         report.figure("driven to the end", found.driven);
         report.figure("acknowledged in them", found.expected);
         // The same with a disk that lies: the campaign must see it.
@@ -59,7 +61,7 @@ impl Scenario for PowerLoss {
             !lies.broken.is_empty(),
             "a disk that loses flushed writes was not found out: the campaign is blind",
         );
-        Ok(Outcome::Ran(report))
+        Ok(report)
     }
 }
 
@@ -92,13 +94,13 @@ struct Scene {
 }
 
 /// Runs the gateway under `strace` with clients at work, and kills it.
-async fn record(cx: &Cx) -> Result<Scene> {
+async fn record(cx: &Cx, report: &mut Report) -> Result<Scene> {
     let mut fleet = Fleet::new(&cx.dir().join("home"), cx.binary()?, cx.model(), None, "").await?;
     fleet.start(0).await?;
-    fleet.stop().await?;
+    report.break_all("hung at the stop", fleet.stop().await?.iter());
     let home = fleet.home.dir.clone();
     let mut base = Files::new();
-    for name in [DATABASE, JOURNAL] {
+    for name in [SQLITE_FILE, JOURNAL] {
         if let Ok(bytes) = std::fs::read(home.join(name)) {
             base.insert(name.to_owned(), bytes);
         }
@@ -115,7 +117,7 @@ async fn record(cx: &Cx) -> Result<Scene> {
     let heard = load.stop().await;
     // The tracer ends with what it traces.
     if let Some(mut gateway) = fleet.gateway.take() {
-        let ended = tokio::time::timeout(Duration::from_secs(20), gateway.child.wait()).await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), gateway.process.end()).await;
         ended.context("strace does not end")??;
     }
     Ok(Scene {
@@ -136,7 +138,7 @@ fn tracer(home: &Path, to: &Path) -> Vec<String> {
     .map(str::to_owned)
     .collect();
     words.extend(["-e".to_owned(), calls.to_owned()]);
-    for path in [home.to_owned(), home.join(DATABASE), home.join(JOURNAL)] {
+    for path in [home.to_owned(), home.join(SQLITE_FILE), home.join(JOURNAL)] {
         words.extend(["-P".to_owned(), path.display().to_string()]);
     }
     words.extend(["-o".to_owned(), to.display().to_string()]);
@@ -145,19 +147,9 @@ fn tracer(home: &Path, to: &Path) -> Vec<String> {
 
 /// `kill -9` of the child of the tracer.
 fn kill_traced(fleet: &Fleet) -> Result<()> {
-    let pid = fleet
-        .gateway
-        .as_ref()
-        .map_or(0, crate::subject::Subject::pid);
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    let child = children.split_whitespace().next().context("no child")?;
-    let status = std::process::Command::new("kill")
-        .args(["-KILL", child])
-        .status()?;
-    if !status.success() {
-        bail!("kill -9 {child}: {status}");
-    }
-    Ok(())
+    let tracer = fleet.gateway.as_ref().context("no tracer")?;
+    let child = tracer.process.children().first().copied();
+    signal(child.context("no child")?, Signal::Kill)
 }
 
 /// What a failing power takes.
@@ -206,7 +198,7 @@ async fn images(
     let mut next = 0;
     let mut found = Found::default();
     for (number, cut) in (0_u64..).zip(cuts) {
-        if cx.is_late() {
+        if !cx.has_time_for(IMAGE) {
             cx.say(&format!("out of time after {number} images"));
             break;
         }
@@ -297,7 +289,7 @@ impl Image {
             let error = String::from_utf8_lossy(&verify.stderr);
             return Ok(vec![format!("verify: {} {}", said.trim(), error.trim())]);
         }
-        let db = rusqlite::Connection::open(self.home.dir.join(DATABASE))?;
+        let db = rusqlite::Connection::open(self.home.dir.join(SQLITE_FILE))?;
         let mut broken = Vec::new();
         let mut sql = db.prepare("select status from runs where client_key = ?1")?;
         for key in &self.acknowledged {
@@ -321,9 +313,9 @@ impl Image {
     async fn drive(&self, cx: &Cx) -> Result<Vec<String>> {
         let mut fleet = Fleet::over(&self.home.dir, &self.home.binary)?;
         fleet.start_gateway().await?;
-        let evidence = gather(&mut fleet, self.acknowledged.clone()).await?;
+        let evidence = gather(&mut fleet, self.acknowledged.clone(), cx.patience(END_MAX)).await?;
         let mut report = Report::default();
-        judge(&evidence).tell(&evidence.findings, &mut report);
+        judge(&evidence).tell(&evidence, &mut report);
         cx.say(&format!(
             "{} runs of an image ended",
             self.acknowledged.len()

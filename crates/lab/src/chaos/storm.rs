@@ -3,11 +3,11 @@
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::fleet::Fleet;
+use super::Scenario;
+use super::cx::{Cx, Postgres};
 use super::load::{Load, Plan};
-use super::report::{Outcome, Report};
-use super::verdict::{gather, judge};
-use super::{Cx, Scenario};
+use super::report::Report;
+use super::settle::{TakeOvers, settle};
 use crate::edge;
 
 const WORKERS: usize = 2;
@@ -26,15 +26,14 @@ impl Scenario for ReconnectStorm {
         "a thousand clients come back at once after kill -9 of the gateway: all are back within 30 s, nothing is lost"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let cluster = match cx.cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let database = cluster.database().await?;
-        let url = cluster.url(&database);
+    fn seconds(&self) -> u64 {
+        40
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let (_cluster, database) = cx.postgres(Postgres::Any).await?;
         let more = "[gateway]\nconnections_max = 1200\n";
-        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), Some(&url), more).await?;
+        let mut fleet = cx.fleet(Some(&database.url), more).await?;
         fleet.start(WORKERS).await?;
         let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
         let port = fleet.port;
@@ -47,12 +46,7 @@ impl Scenario for ReconnectStorm {
         let mut report = Report::default();
         report.figure("storm", said.clone());
         report.must(is_right, format!("not all came back in time: {said}"));
-        report.figure("acknowledged", heard.acknowledged.len() as u64);
-        report.break_all("not retryable", heard.wrong.iter().take(4));
-        let keys = heard.acknowledged.keys().cloned().collect();
-        let evidence = gather(&mut fleet, keys).await?;
-        judge(&evidence).tell(&evidence.findings, &mut report);
-        cluster.drop_database(&database).await?;
-        Ok(Outcome::Ran(report))
+        settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
+        Ok(report)
     }
 }
