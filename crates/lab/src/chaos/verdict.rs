@@ -265,12 +265,13 @@ async fn told(client: &mut Client, key: &str, until: Instant) -> Result<Option<T
         let wait_ms = u64::try_from(left.min(WAIT).as_millis())?;
         let params = json!({ "runId": key, "timeoutMs": wait_ms });
         match client.call("agent.wait", params).await {
+            // The gateway has not heard of it.
+            Ok(end) if end["state"] == "unknown" => return Ok(None),
             Ok(end) if is_final(&end) || left.is_zero() => {
                 let text = |name: &str| end[name].as_str().unwrap_or_default().to_owned();
                 break (text("state"), text("error"));
             }
             Ok(_) => {}
-            Err(error) if format!("{error:#}").contains("NOT_FOUND") => return Ok(None),
             Err(error) => return Err(error),
         }
     };
