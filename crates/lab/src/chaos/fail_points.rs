@@ -1,6 +1,7 @@
 //! The process dies at a named place of a run's life, at each of them.
 //!
-//! The points come from the binary itself: what it does not list cannot be armed, and what is never reached is a finding.
+//! The points come from the binary itself: what it does not list cannot be armed. A point counts as tried when the process
+//! said that it ends there, not when it ended.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -110,15 +111,29 @@ async fn one(cx: &Cx, armed: &Path, point: &str, n: u64) -> Result<Report> {
     fleet.extra.env = vec![(VARIABLE.to_owned(), arming)];
     fleet.spawn_gateway()?;
     let plan = Plan {
-        runs_each: Some(RUNS_EACH),
+        runs_each: Some(RUNS_EACH.max(u32::try_from(n)?)),
         ..Plan::new(fleet.port, CLIENTS, TOOLS)
     };
     let mut load = Load::start(&plan);
     let owner = owner(fleet.port);
     let died = death(&mut fleet, cx.patience(PATIENCE)).await;
     fleet.extra.env.clear();
-    report.figure("deaths", u64::from(died));
-    report.needs(died, "never reached");
+    let log = std::fs::read_to_string(fleet.home.dir.join("gateway.log"))?;
+    let is_reached = log.contains(&last_words(point));
+    report.figure("deaths at their point", u64::from(died && is_reached));
+    report.needs(is_reached, "never reached");
+    report.must(
+        died == is_reached,
+        format!(
+            "the process {}: {}",
+            if died {
+                "ended, and not there"
+            } else {
+                "was there, and lives"
+            },
+            fleet.tail("gateway.log")
+        ),
+    );
     if died {
         fleet.start_gateway().await?;
     }
@@ -128,6 +143,11 @@ async fn one(cx: &Cx, armed: &Path, point: &str, n: u64) -> Result<Report> {
     let heard = load.stop().await;
     settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
     Ok(report)
+}
+
+/// What a process says that dies at a point.
+fn last_words(point: &str) -> String {
+    format!("failpoint {point}: the process ends here")
 }
 
 /// Waits until the process ends by itself.
