@@ -20,7 +20,7 @@ const CLIENTS: u32 = 4;
 const TOOLS: u32 = 2;
 /// Images of a disk that lies about flushes: at least one of them must be found out.
 const LIES: u64 = 10;
-/// One image in so many is driven on to the end of every run.
+/// One image in so many is driven on to the end of every run, and the last.
 const DRIVEN_ONE_IN: u64 = 50;
 /// What one image takes.
 const IMAGE: Duration = Duration::from_secs(2);
@@ -48,17 +48,23 @@ impl Scenario for PowerLoss {
         report.tried("writes and flushes", scene.trace.len() as u64);
         report.tried("acknowledged", scene.heard.acknowledged.len() as u64);
         report.tried("ends heard", scene.heard.ended.len() as u64);
+        if !report.untried.is_empty() {
+            return Ok(report);
+        }
         let n_images = cx.count(cx.options.images, 150, 1_000);
         let found = images(cx, &scene, n_images, Loses::Unflushed, &mut report).await?;
-        report.tried("images", found.opened);
-        report.figure("driven to the end", found.driven);
-        report.figure("acknowledged in them", found.expected);
+        report.tried("images", found.images);
+        report.tried("images that lack something", found.lacking);
+        report.tried("images that opened", found.opened);
+        report.tried("acknowledged in them", found.expected);
+        report.tried("driven to the end", found.driven);
         // The same with a disk that lies: the campaign must see it.
         let mut lies = Report::default();
-        images(cx, &scene, LIES, Loses::Everything, &mut lies).await?;
-        report.figure("lies found out", lies.broken.len() as u64);
+        let lied = images(cx, &scene, LIES, Loses::Everything, &mut lies).await?;
+        report.tried("images of a disk that lies", lied.images);
+        report.figure("found out", lied.broken);
         report.must(
-            !lies.broken.is_empty(),
+            lied.images == 0 || 0 < lied.broken,
             "a disk that loses flushed writes was not found out: the campaign is blind",
         );
         Ok(report)
@@ -162,7 +168,12 @@ enum Loses {
 
 #[derive(Default)]
 struct Found {
+    images: u64,
+    /// Images from which the failing power took something.
+    lacking: u64,
     opened: u64,
+    /// Images with which something is wrong.
+    broken: u64,
     driven: u64,
     /// Acknowledged runs that the images had to hold, in sum.
     expected: u64,
@@ -217,21 +228,26 @@ async fn images(
             Loses::Unflushed => Mood::any(&mut random),
             Loses::Everything => Mood::NOTHING,
         };
-        let files = disk.image(&running, mood, &mut random);
+        let (files, n_lost) = disk.image(&running, mood, &mut random);
         let dir = cx.dir().join("image");
         let image = Image::new(scene, &dir, &files, cut)?;
-        let is_driven = honours && number % DRIVEN_ONE_IN == DRIVEN_ONE_IN - 1;
+        let mut own = image.check().await?;
+        found.images += 1;
+        found.lacking += u64::from(0 < n_lost);
+        found.opened += u64::from(own.is_open);
         found.expected += image.acknowledged.len() as u64;
-        found.opened += 1;
-        let mut said = image.check().await?;
-        if is_driven && said.is_empty() {
+        let is_driven = honours
+            && !image.acknowledged.is_empty()
+            && (number % DRIVEN_ONE_IN == DRIVEN_ONE_IN / 2 || number + 1 == n);
+        if is_driven && own.report.broken.is_empty() {
             found.driven += 1;
-            said = image.drive(cx).await?;
+            own.report = image.drive(cx).await?;
         }
+        found.broken += u64::from(!own.report.broken.is_empty());
         let seed = cx.options.seed;
-        report.break_all(
+        report.adds(
             &format!("image {number} (seed {seed}, cut {cut}, {mood:?})"),
-            said.iter(),
+            own.report,
         );
         if number % 100 == 99 {
             cx.say(&format!("{} images", number + 1));
@@ -277,7 +293,9 @@ impl Image {
     }
 
     /// Opens it with the real program, which recovers and verifies, then looks for what was acknowledged.
-    async fn check(&self) -> Result<Vec<String>> {
+    async fn check(&self) -> Result<Checked> {
+        let mut checked = Checked::default();
+        let report = &mut checked.report;
         let verify = self
             .home
             .command()
@@ -287,10 +305,17 @@ impl Image {
         if !verify.status.success() {
             let said = String::from_utf8_lossy(&verify.stdout);
             let error = String::from_utf8_lossy(&verify.stderr);
-            return Ok(vec![format!("verify: {} {}", said.trim(), error.trim())]);
+            report.breaks(format!("verify: {} {}", said.trim(), error.trim()));
+            return Ok(checked);
         }
-        let db = rusqlite::Connection::open(self.home.dir.join(SQLITE_FILE))?;
-        let mut broken = Vec::new();
+        let fleet = Fleet::over(&self.home.dir, &self.home.binary)?;
+        let db = match fleet.sqlite() {
+            Ok(db) => db,
+            Err(error) => {
+                report.breaks(format!("does not open: {error:#}"));
+                return Ok(checked);
+            }
+        };
         let mut sql = db.prepare("select status from runs where client_key = ?1")?;
         for key in &self.acknowledged {
             let status: Option<String> = match sql.query_row([key], |row| row.get(0)) {
@@ -299,29 +324,40 @@ impl Image {
                 Err(error) => return Err(error.into()),
             };
             match status.as_deref() {
-                None => broken.push(format!("lost: {key}")),
+                None => report.breaks(format!("lost: {key}")),
                 Some(status) if self.ended.contains(key) && status != "finished" => {
-                    broken.push(format!("its end is lost: {key} is {status}"));
+                    report.breaks(format!("its end is lost: {key} is {status}"));
                 }
                 Some(_) => {}
             }
         }
-        Ok(broken)
+        checked.is_open = true;
+        Ok(checked)
     }
 
     /// Starts the gateway on it and waits for the end of everything.
-    async fn drive(&self, cx: &Cx) -> Result<Vec<String>> {
+    async fn drive(&self, cx: &Cx) -> Result<Report> {
         let mut fleet = Fleet::over(&self.home.dir, &self.home.binary)?;
         fleet.start_gateway().await?;
-        let evidence = gather(&mut fleet, self.acknowledged.clone(), cx.patience(END_MAX)).await?;
+        let keys = self.acknowledged.clone();
+        let evidence = gather(&mut fleet, keys, cx.patience(END_MAX)).await?;
         let mut report = Report::default();
         judge(&evidence).tell(&evidence, &mut report);
+        // How many runs one of the images had says nothing about all of them.
+        report.figures.clear();
         cx.say(&format!(
             "{} runs of an image ended",
             self.acknowledged.len()
         ));
-        Ok(report.broken)
+        Ok(report)
     }
+}
+
+/// What the real program made of an image.
+#[derive(Default)]
+struct Checked {
+    is_open: bool,
+    report: Report,
 }
 
 #[cfg(test)]
