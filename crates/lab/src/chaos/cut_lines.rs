@@ -60,7 +60,8 @@ impl Scenario for CutLines {
         proxy.slow(Duration::ZERO);
         goes_on(&load, &fleet, HALF_OPEN_MAX).await?;
         let mut heard = load.stop().await;
-        let keys = unheard(cx, &cluster, &database.name, &fleet, &mut report).await?;
+        let admin = cluster.admin(&database.name).await?;
+        let keys = unheard(cx, &proxy, &admin, &fleet, &mut report).await?;
         heard
             .acknowledged
             .extend(keys.into_iter().map(|key| (key, now_ms())));
@@ -140,51 +141,96 @@ async fn hole(
     Ok(())
 }
 
-/// Cuts everybody who listens while messages are sent, one after another. Returns their keys.
+/// Those who listen, by what they last asked: `listen`, and then now and again whether the connection lives.
+const LISTENERS: &str = "select pid from pg_stat_activity
+     where datname = current_database() and client_addr is not null
+       and (query ilike 'listen%' or query = 'select 1') and pid <> pg_backend_pid()";
+
+/// Cuts the connections on which workers listen; those that come back instead are deaf, so that work is found by looking only.
+/// Every message must have rung at a door behind which nobody heard it. Returns the keys of the messages.
 async fn unheard(
     cx: &Cx,
-    cluster: &Cluster,
-    database: &str,
+    proxy: &Proxy,
+    admin: &tokio_postgres::Client,
     fleet: &Fleet,
     report: &mut Report,
 ) -> Result<Vec<String>> {
-    let admin = cluster.admin(database).await?;
+    let ears = proxy.ears();
+    ears.close();
+    let sql = format!("select pid, pg_terminate_backend(pid) from ({LISTENERS}) as it");
+    let cut = admin.query(&sql, &[]).await?;
+    let cut: Vec<i32> = cut.iter().map(|row| row.get(0)).collect();
+    report.tried("listeners cut", cut.len() as u64);
+    let took = listening(admin, &cut).await?;
+    report.figure("listening again after ms", took);
     let mut client = Client::connect(fleet.port).await?;
     let mut starts = Vec::new();
     let mut keys = Vec::new();
-    let mut n_cut = 0;
+    let heard = ears.heard();
     for n in 0..cx.count(None, 6, 60) {
-        let sql = "select pg_terminate_backend(pid) from pg_stat_activity
-                    where datname = current_database() and (query ilike 'listen%' or query = 'select 1')
-                      and pid <> pg_backend_pid()";
-        n_cut += admin.query(sql, &[]).await?.len() as u64;
+        let missed = ears.missed();
         let key = format!("u{n}");
-        let params = json!({
-            "sessionKey": format!("agent:main:{key}"), "message": "hello", "idempotencyKey": key,
-        });
-        client.call("chat.send", params).await?;
-        let begun = Instant::now();
-        let wait = json!({ "runId": key, "timeoutMs": 30_000 });
-        let end = client.call("agent.wait", wait).await?;
-        if end["state"] != "done" {
-            report.breaks(format!("{key}, unheard: {end}"));
+        if let Some(start) = alone(&mut client, &key, report).await? {
+            cx.say(&format!("{key} started after {start} ms"));
+            starts.push(start);
         }
-        let page = client.call("runs.log", json!({ "runId": key })).await?;
-        let entries = page["entries"].as_array().cloned().unwrap_or_default();
-        let accepted = entries.first().and_then(|it| it["at"].as_u64());
-        let told = read_log(key.clone(), String::new(), &entries);
-        if let (Some(accepted), Some(claim)) = (accepted, told.claims.first()) {
-            starts.push(claim.at_ms.saturating_sub(accepted));
-        }
-        cx.say(&format!("{key} ended after {:?}", begun.elapsed()));
+        report.needs(
+            missed < ears.missed(),
+            format!("{key}: no worker missed a notification, so nobody was deaf"),
+        );
         keys.push(key);
     }
-    report.tried("listeners cut", n_cut);
+    report.tried("notifications missed", ears.missed());
+    report.needs(
+        heard == ears.heard(),
+        "workers without notifications: somebody heard one",
+    );
     report.spans("start unheard", &starts);
     if let Some(worst) = starts.iter().max().filter(|it| START_MS_MAX < **it) {
         report.breaks(format!(
             "without LISTEN a run started {worst} ms after it was accepted"
         ));
     }
+    ears.open();
+    let key = "heard".to_owned();
+    alone(&mut client, &key, report).await?;
+    report.must(
+        heard < ears.heard(),
+        "the line is whole, and workers hear no notification",
+    );
+    keys.push(key);
     Ok(keys)
+}
+
+/// Waits until every worker listens again, on another connection than those that were cut. Returns how long that took, in
+/// milliseconds.
+async fn listening(admin: &tokio_postgres::Client, cut: &[i32]) -> Result<u64> {
+    let begun = Instant::now();
+    let sql = format!("{LISTENERS} and pid <> all($1)");
+    while admin.query(&sql, &[&cut]).await?.len() < WORKERS {
+        if HALF_OPEN_MAX < begun.elapsed() {
+            bail!("not all of {WORKERS} workers listen again after {HALF_OPEN_MAX:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(u64::try_from(begun.elapsed().as_millis())?)
+}
+
+/// Sends a message and waits for its end. Returns how long after its acceptance its run was claimed, in milliseconds.
+async fn alone(client: &mut Client, key: &str, report: &mut Report) -> Result<Option<u64>> {
+    let params = json!({
+        "sessionKey": format!("agent:main:{key}"), "message": "hello", "idempotencyKey": key,
+    });
+    client.call("chat.send", params).await?;
+    let wait = json!({ "runId": key, "timeoutMs": 30_000 });
+    let end = client.call("agent.wait", wait).await?;
+    report.must(end["state"] == "done", format!("{key}: {end}"));
+    let page = client.call("runs.log", json!({ "runId": key })).await?;
+    let entries = page["entries"].as_array().cloned().unwrap_or_default();
+    let accepted = entries.first().and_then(|it| it["at"].as_u64());
+    let told = read_log(key.to_owned(), String::new(), &entries);
+    let claimed = told.claims.first().map(|it| it.at_ms);
+    Ok(accepted
+        .zip(claimed)
+        .map(|(accepted, claimed)| claimed.saturating_sub(accepted)))
 }

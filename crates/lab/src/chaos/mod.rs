@@ -14,6 +14,7 @@ pub(crate) mod fleet;
 mod frozen_worker;
 mod gateway_killed;
 mod load;
+mod notes;
 mod power_loss;
 mod proxy;
 mod random;
