@@ -18,6 +18,7 @@ mod interrupt {
         drop(tokio::signal::ctrl_c().await);
     }
 }
+mod limits;
 mod mock;
 mod percentile;
 mod rounds;

@@ -4,15 +4,18 @@ use anyhow::Result;
 use async_trait::async_trait;
 
 use super::Scenario;
-use super::cx::{Cx, Postgres};
+use super::cx::{Cx, NotHere, Postgres};
 use super::load::{Load, Plan};
 use super::report::Report;
 use super::settle::{TakeOvers, settle};
-use crate::edge;
+use crate::edge::{RETURNING, Storm};
+use crate::limits;
 
 const WORKERS: usize = 2;
 const CLIENTS: u32 = 4;
 const TOOLS: u32 = 2;
+/// Connections that the gateway takes besides those that come back.
+const SPARE: usize = 200;
 
 pub(crate) struct ReconnectStorm;
 
@@ -31,21 +34,25 @@ impl Scenario for ReconnectStorm {
     }
 
     async fn run(&self, cx: &Cx) -> Result<Report> {
+        // Before the gateway starts, which inherits the limit.
+        limits::open_files(Storm::files(RETURNING))?.map_err(NotHere)?;
         let (_cluster, database) = cx.postgres(Postgres::Any).await?;
-        let more = "[gateway]\nconnections_max = 1200\n";
-        let mut fleet = cx.fleet(Some(&database.url), more).await?;
+        let more = format!("[gateway]\nconnections_max = {}\n", RETURNING + SPARE);
+        let mut fleet = cx.fleet(Some(&database.url), &more).await?;
         fleet.start(WORKERS).await?;
         let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
-        let port = fleet.port;
-        let restart = async || {
-            fleet.kill_gateway().await?;
-            fleet.start_gateway().await.map(drop)
-        };
-        let (is_right, said) = edge::storm(port, restart).await?;
+        let storm = Storm::gather(fleet.port, RETURNING).await?;
+        fleet.kill_gateway().await?;
+        fleet.start_gateway().await?;
+        let came = storm.passes().await?;
         let heard = load.stop().await;
         let mut report = Report::default();
-        report.figure("storm", said.clone());
-        report.must(is_right, format!("not all came back in time: {said}"));
+        report.tried("clients", RETURNING as u64);
+        report.figure("storm", came.said.clone());
+        report.must(
+            came.right,
+            format!("not all came back in time: {}", came.said),
+        );
         settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
         Ok(report)
     }
