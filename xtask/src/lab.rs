@@ -1,7 +1,7 @@
 //! The lab: measurements and torments of a release build, by `crates/lab`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -33,15 +33,12 @@ pub(crate) fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
         .args(arguments)
         .status()
         .context("the lab")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(verdict(status))
 }
 
 /// Builds the program in release, and once more for development with the feature `failpoints`, in a folder of its own; then
-/// runs the fault campaign. With `--dev` first, the development build is tormented in both roles.
+/// runs the fault campaign. With `--dev` first, the development build is tormented in both roles, and so nothing is said about
+/// the binary for every day.
 pub(crate) fn chaos(arguments: &[String]) -> Result<ExitCode> {
     let is_dev = arguments.first().is_some_and(|it| it == "--dev");
     let rest = arguments.get(usize::from(is_dev)..).unwrap_or_default();
@@ -72,11 +69,13 @@ pub(crate) fn chaos(arguments: &[String]) -> Result<ExitCode> {
         .args(rest)
         .status()
         .context("the lab")?;
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(verdict(status))
+}
+
+/// The exit code of the lab is its verdict; one that was killed has none.
+fn verdict(status: ExitStatus) -> ExitCode {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    code.map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Where release builds go.

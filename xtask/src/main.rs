@@ -51,14 +51,16 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Kill a gateway again and again during five-tool runs, and count what was lost or doubled (`--kills N`, `--seed N`).
+    /// Kill a gateway over SQLite again and again during five-tool runs, and count what was lost or doubled (`--kills N`,
+    /// `--seed N`): the scenario `sqlite-killed` of `chaos`.
     Kills {
         /// Arguments for the lab.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Kill, freeze, cut off and starve gateway, workers and database, and count what was promised (`--short`, `--seed N`,
-    /// `--only NAME,…`, `--list`, `--json`; `--dev` first: a development build).
+    /// Kill, freeze, cut off and starve gateway, workers and database, and count what was promised (`--short`: at most ten
+    /// minutes; `--seed N`, `--only NAME,…`, `--list`, `--json`; `--dev` first: a development build). Ends with 1 when something
+    /// broke, with 2 when something was not tried.
     Chaos {
         /// Arguments for the lab.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use crate::client::{Client, Turn, turn};
+use crate::percentile::{median, percentile};
 use crate::rounds;
 use crate::subject::{Home, Subject, cpu, floor, free_port, mock, rss, written};
 
@@ -93,12 +94,6 @@ fn mb(bytes: u64) -> f64 {
     bytes as f64 / 1_048_576.0
 }
 
-fn percentile(values: &mut [f64], p: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let index = ((values.len() as f64 - 1.0) * p).round() as usize;
-    values.get(index).copied().unwrap_or(f64::NAN)
-}
-
 struct Figures {
     before: f64,
     forward: f64,
@@ -108,17 +103,17 @@ struct Figures {
 
 fn figures(turns: &[Turn]) -> Figures {
     let ms = |from: u64, to: u64| to.saturating_sub(from) as f64 / 1e6;
-    let mut before: Vec<f64> = turns.iter().map(|t| ms(t.sent, t.at_model)).collect();
-    let mut forward: Vec<f64> = turns
+    let before: Vec<f64> = turns.iter().map(|t| ms(t.sent, t.at_model)).collect();
+    let forward: Vec<f64> = turns
         .iter()
         .map(|t| ms(t.first_word, t.first_delta))
         .collect();
-    let mut total: Vec<f64> = turns.iter().map(|t| ms(t.sent, t.ended)).collect();
+    let total: Vec<f64> = turns.iter().map(|t| ms(t.sent, t.ended)).collect();
     Figures {
-        before: percentile(&mut before, 0.5),
-        forward: percentile(&mut forward, 0.5),
-        total: percentile(&mut total, 0.5),
-        p99: percentile(&mut total, 0.99),
+        before: median(&before),
+        forward: median(&forward),
+        total: median(&total),
+        p99: percentile(&total, 99).unwrap_or(f64::NAN),
     }
 }
 
@@ -427,7 +422,7 @@ async fn starts(home: &Home, port: u16, rows: &mut Vec<Row>) -> Result<()> {
         times.push(millis(took));
         subject.kill().await?;
     }
-    let cold = percentile(&mut times, 0.5);
+    let cold = median(&times);
     let goal = Some(Goal::AtMost(35.0));
     rows.push(Row {
         what: "cold start to ready, stored sessions",

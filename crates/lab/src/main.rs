@@ -9,14 +9,25 @@ mod chaos;
 mod client;
 mod edge;
 mod floor;
-mod kills;
+#[cfg(unix)]
+mod interrupt;
+#[cfg(not(unix))]
+mod interrupt {
+    /// Waits until the process is interrupted.
+    pub(crate) async fn told_to_end() {
+        drop(tokio::signal::ctrl_c().await);
+    }
+}
+mod limits;
 mod mock;
+mod percentile;
 mod rounds;
 mod scale;
 mod soak;
 mod subject;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -63,14 +74,15 @@ enum Command {
         #[arg(long)]
         out: Option<PathBuf>,
     },
-    /// Kill the gateway again and again during five-tool runs, and count what was lost or doubled.
+    /// Kill a gateway over SQLite again and again during five-tool runs, and count what was lost or doubled: the scenario
+    /// `sqlite-killed` of `chaos`.
     Kills {
         /// The binary to torment.
         #[arg(long)]
         adjutant: PathBuf,
         /// How many kills.
         #[arg(long, default_value_t = 200)]
-        kills: u32,
+        kills: u64,
         /// Seed of the random moments.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -101,25 +113,38 @@ enum Command {
     },
 }
 
+/// Exit code of whoever was interrupted.
+const INTERRUPTED: u8 = 130;
+
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Result<()> {
-    match Args::parse().command {
-        Command::Mock { port, latency_ms } => mock::serve(port, latency_ms).await,
-        Command::Floor { port, dir, mock } => floor::serve(port, &dir, &mock).await,
+async fn main() -> Result<ExitCode> {
+    let command = Args::parse().command;
+    tokio::select! {
+        done = run(command) => done,
+        // What was under way is dropped, and takes along its processes, folders and databases.
+        () = interrupt::told_to_end() => Ok(ExitCode::from(INTERRUPTED)),
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Mock { port, latency_ms } => mock::serve(port, latency_ms).await?,
+        Command::Floor { port, dir, mock } => floor::serve(port, &dir, &mock).await?,
         Command::Bench {
             adjutant,
             quick,
             out,
-        } => bench::run(&adjutant, quick, out.as_deref()).await,
+        } => bench::run(&adjutant, quick, out.as_deref()).await?,
         Command::Kills {
             adjutant,
             kills,
             seed,
-        } => kills::run(&adjutant, kills, seed).await,
-        Command::Chaos(options) => chaos::run(options).await,
-        Command::Scale(options) => scale::run(options).await,
-        Command::Soak(options) => soak::run(options).await,
-        Command::Edge { adjutant, quick } => edge::run(&adjutant, quick).await,
-        Command::Budget { adjutant, runs } => budget::run(&adjutant, runs).await,
+        } => return chaos::run(chaos::Options::kills(adjutant, kills, seed)).await,
+        Command::Chaos(options) => return chaos::run(options).await,
+        Command::Scale(options) => scale::run(options).await?,
+        Command::Soak(options) => soak::run(options).await?,
+        Command::Edge { adjutant, quick } => edge::run(&adjutant, quick).await?,
+        Command::Budget { adjutant, runs } => budget::run(&adjutant, runs).await?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,13 +7,8 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use crate::client::{Client, turn};
+use crate::percentile::median;
 use crate::subject::Subject;
-
-/// The middle of what was measured.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
 
 /// Calls of one subject before the other has its turn.
 const CALLS_PER_ROUND: u32 = 50;
@@ -31,7 +26,7 @@ pub(crate) async fn status(subjects: [&Subject; 2], calls: u32) -> Result<[f64; 
             }
         }
     }
-    let mut medians = clients.iter_mut().map(|(_, took)| median(took));
+    let mut medians = clients.iter().map(|(_, took)| median(took));
     let mut next = || medians.next().context("a subject is missing");
     Ok([next()?, next()?])
 }
@@ -59,7 +54,7 @@ pub(crate) async fn history(subject: &Subject, marks: &[u32], rounds: u32) -> Re
             );
         }
     }
-    Ok(took.iter_mut().map(|took| median(took)).collect())
+    Ok(took.iter().map(|took| median(took)).collect())
 }
 
 /// Turns until the next one ends with message `mark`.

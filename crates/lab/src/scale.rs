@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -78,9 +78,9 @@ async fn measure(
     workers: u32,
 ) -> Result<Measured> {
     let model = mock_with(options.delay_ms).await?;
-    let name = cluster.database().await?;
-    let url = cluster.url(&name);
-    let mut fleet = Fleet::new(dir, &options.adjutant, model.port, Some(&url), "").await?;
+    let database = cluster.database().await?;
+    let url = Some(database.url.as_str());
+    let mut fleet = Fleet::new(dir, &options.adjutant, model.port, url, "").await?;
     fleet.start(usize::try_from(workers)?).await?;
     let (done, over) = (
         Arc::new(AtomicU64::new(0)),
@@ -113,8 +113,8 @@ async fn measure(
     while let Some(ended) = clients.join_next().await {
         ended??;
     }
-    fleet.stop().await?;
-    cluster.drop_database(&name).await?;
+    let hung = fleet.stop().await?;
+    ensure!(hung.is_empty(), "hung at the stop: {}", hung.join(", "));
     if turns == 0 {
         bail!("{workers} workers did nothing");
     }
@@ -128,9 +128,7 @@ async fn measure(
 
 /// CPU time of gateway and workers, without the database and the model.
 fn spent(fleet: &Fleet) -> Result<Duration> {
-    let gateway = fleet.gateway.as_ref().map(crate::subject::Subject::pid);
-    let workers = fleet.workers.iter().filter_map(tokio::process::Child::id);
-    gateway.into_iter().chain(workers).map(cpu).sum()
+    fleet.pids().into_iter().map(|(_, pid)| cpu(pid)).sum()
 }
 
 fn print(options: &Options, all: &[Measured]) -> Result<()> {

@@ -1,15 +1,15 @@
 //! A long time of coming and going: do memory, descriptors, threads and tasks stay where they are?
 //!
 //! Clients connect, make sessions, talk, run commands, break off in the middle and leave; meanwhile the processes are looked
-//! at every few seconds. What is flat is judged by the middle of the second quarter against the middle of the last: the first
-//! quarter is for caches to fill.
+//! at every few seconds. What is flat is judged by the slope from the middle of the second quarter to the middle of the last:
+//! the first quarter is for caches to fill. What was looked at too seldom is not flat.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use crate::chaos::cluster::Cluster;
 use crate::chaos::fleet::Fleet;
 use crate::client::{Client, turn};
+use crate::percentile::median;
 use crate::subject::{TOKEN, http_client, mock_with, rss};
 
 /// How it is done.
@@ -45,6 +46,8 @@ const LOOK: Duration = Duration::from_secs(5);
 const GROWTH_MAX: f64 = 0.05;
 /// Descriptors, threads and tasks that may be more by chance.
 const CHANCE: f64 = 8.0;
+/// Looks at a process, four for each quarter: from fewer nothing can be told.
+const LOOKS_MIN: usize = 16;
 
 /// One look at one process.
 #[derive(Debug, Clone, Copy, Default)]
@@ -73,12 +76,13 @@ pub(crate) async fn run(options: Options) -> Result<()> {
             "no PostgreSQL here (sudo apt-get install postgresql, or set ADJUTANT_TEST_POSTGRES_URL), and no `--sqlite`",
         )?)
     };
-    let url = match &cluster {
-        Some(cluster) => Some(cluster.url(&cluster.database().await?)),
+    let database = match &cluster {
+        Some(cluster) => Some(cluster.database().await?),
         None => None,
     };
+    let url = database.as_ref().map(|it| it.url.as_str());
     let home = dir.path().join("home");
-    let mut fleet = Fleet::new(&home, &options.adjutant, model.port, url.as_deref(), "").await?;
+    let mut fleet = Fleet::new(&home, &options.adjutant, model.port, url, "").await?;
     fleet.start(if options.sqlite { 0 } else { 2 }).await?;
     let churn = Churn::start(fleet.port, options.clients);
     let mut subjects = subjects(&fleet);
@@ -88,7 +92,8 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         tokio::time::sleep(LOOK).await;
         let tasks = tasks(fleet.port).await?;
         for (n, subject) in subjects.iter_mut().enumerate() {
-            let look = look(subject.pid, tasks.filter(|_| n == 0))?;
+            // The gateway is the first, and the only one that tells.
+            let look = look(subject.pid, (n == 0).then_some(tasks))?;
             subject.looks.push(look);
             note(
                 options.out.as_deref(),
@@ -99,38 +104,36 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         }
     }
     let (turns, broken) = churn.stop().await?;
-    fleet.stop().await?;
-    let findings = fleet.verify().await?;
+    let mut findings = fleet.stop().await?;
+    findings.extend(fleet.verify().await?);
     println!(
-        "{} minutes, {} clients at once: {turns} turns done, {broken} left in the middle; verify {}\n",
+        "{} minutes, {} clients at once: {turns} turns done, {broken} left in the middle; {}\n",
         options.minutes,
         options.clients,
         if findings.is_empty() {
-            "clean"
+            "all stopped when told to, verify clean".to_owned()
         } else {
-            "NOT CLEAN"
+            findings.join("\n")
         }
     );
-    let is_flat = print(&subjects);
-    if turns == 0 || !findings.is_empty() || !is_flat {
-        bail!("something grew, nothing was done, or the store is not clean");
-    }
+    let slopes = slopes(&subjects)?;
+    print(&slopes);
+    ensure!(0 < turns, "nothing was done");
+    ensure!(
+        findings.is_empty(),
+        "somebody hung, or the store is not clean"
+    );
+    ensure!(slopes.iter().all(Slope::is_flat), "something grew");
     Ok(())
 }
 
 fn subjects(fleet: &Fleet) -> Vec<Subject> {
-    let gateway = fleet.gateway.as_ref().map(crate::subject::Subject::pid);
-    let workers = fleet.workers.iter().filter_map(tokio::process::Child::id);
-    let gateway = gateway.into_iter().map(|pid| ("gateway".to_owned(), pid));
-    let workers = (1..)
-        .zip(workers)
-        .map(|(n, pid)| (format!("worker {n}"), pid));
     let subject = |(name, pid)| Subject {
         name,
         pid,
         looks: Vec::new(),
     };
-    gateway.chain(workers).map(subject).collect()
+    fleet.pids().into_iter().map(subject).collect()
 }
 
 fn look(pid: u32, tasks: Option<f64>) -> Result<Look> {
@@ -145,7 +148,7 @@ fn look(pid: u32, tasks: Option<f64>) -> Result<Look> {
     })
 }
 
-async fn tasks(port: u16) -> Result<Option<f64>> {
+async fn tasks(port: u16) -> Result<f64> {
     let text = http_client()?
         .get(format!("http://127.0.0.1:{port}/metrics"))
         .bearer_auth(TOKEN)
@@ -156,7 +159,7 @@ async fn tasks(port: u16) -> Result<Option<f64>> {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix("adjutant_tasks_alive "));
-    Ok(line.and_then(|n| n.trim().parse().ok()))
+    Ok(line.context("how many tasks live")?.trim().parse()?)
 }
 
 fn note(out: Option<&Path>, name: &str, at: Duration, look: &Look) -> Result<()> {
@@ -174,54 +177,123 @@ fn note(out: Option<&Path>, name: &str, at: Duration, look: &Look) -> Result<()>
     Ok(())
 }
 
-/// The middle value of a part of the looks.
-fn middle(
-    looks: &[Look],
-    from: usize,
-    to: usize,
-    of: impl Fn(&Look) -> Option<f64>,
-) -> Option<f64> {
-    let mut values: Vec<f64> = looks.get(from..to)?.iter().filter_map(of).collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+/// How much something may grow.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    /// By this part of what it was.
+    Part(f64),
+    /// By so many.
+    Number(f64),
 }
 
-fn print(subjects: &[Subject]) -> bool {
-    println!(
-        "| process | figure | second quarter | last quarter | most | |\n|---|---|--:|--:|--:|---|"
-    );
-    let mut is_flat = true;
-    for it in subjects {
-        let n = it.looks.len();
-        type Figure = (&'static str, fn(&Look) -> Option<f64>, bool);
-        let figures: [Figure; 4] = [
-            ("RSS, MB", |l| Some(l.rss_mb), true),
-            ("descriptors", |l| Some(l.descriptors), false),
-            ("threads", |l| Some(l.threads), false),
-            ("tasks", |l| l.tasks, false),
-        ];
-        for (what, of, is_memory) in figures {
-            let (Some(early), Some(late)) = (
-                middle(&it.looks, n / 4, n / 2, of),
-                middle(&it.looks, n * 3 / 4, n, of),
-            ) else {
-                continue;
-            };
-            let most = it.looks.iter().filter_map(of).fold(0.0, f64::max);
-            let flat = if is_memory {
-                late <= early * (1.0 + GROWTH_MAX)
-            } else {
-                late <= early + CHANCE
-            };
-            is_flat &= flat;
-            println!(
-                "| {} | {what} | {early:.1} | {late:.1} | {most:.1} | {} |",
-                it.name,
-                if flat { "flat" } else { "GROWS" }
-            );
+/// What is looked at.
+struct Figure {
+    name: &'static str,
+    of: fn(&Look) -> Option<f64>,
+    limit: Limit,
+}
+
+const FIGURES: [Figure; 4] = [
+    Figure {
+        name: "RSS, MB",
+        of: |it| Some(it.rss_mb),
+        limit: Limit::Part(GROWTH_MAX),
+    },
+    Figure {
+        name: "descriptors",
+        of: |it| Some(it.descriptors),
+        limit: Limit::Number(CHANCE),
+    },
+    Figure {
+        name: "threads",
+        of: |it| Some(it.threads),
+        limit: Limit::Number(CHANCE),
+    },
+    Figure {
+        name: "tasks",
+        of: |it| it.tasks,
+        limit: Limit::Number(CHANCE),
+    },
+];
+
+/// How one figure of one process went.
+#[derive(Debug)]
+struct Slope {
+    process: String,
+    figure: &'static str,
+    /// The middle of the second quarter, and of the last.
+    early: f64,
+    late: f64,
+    late_max: f64,
+    most: f64,
+    per_hour: f64,
+}
+
+impl Slope {
+    fn is_flat(&self) -> bool {
+        self.late <= self.late_max
+    }
+}
+
+/// All that was looked at. Fails when there were too few looks to tell.
+fn slopes(subjects: &[Subject]) -> Result<Vec<Slope>> {
+    let mut slopes = Vec::new();
+    for subject in subjects {
+        let n = subject.looks.len();
+        ensure!(
+            LOOKS_MIN <= n,
+            "{}: {n} looks are too few to tell whether something grows ({LOOKS_MIN})",
+            subject.name
+        );
+        for figure in &FIGURES {
+            let values: Vec<f64> = subject.looks.iter().filter_map(figure.of).collect();
+            if !values.is_empty() {
+                slopes.push(slope(&subject.name, figure, &values));
+            }
         }
     }
-    is_flat
+    ensure!(!slopes.is_empty(), "nothing was looked at");
+    Ok(slopes)
+}
+
+fn slope(process: &str, figure: &Figure, values: &[f64]) -> Slope {
+    let n = values.len();
+    let quarter = |from: usize, to: usize| median(values.get(from..to).unwrap_or_default());
+    let (early, late) = (quarter(n / 4, n / 2), quarter(n * 3 / 4, n));
+    // Between the middles of the two quarters lies half of the time.
+    let hours = LOOK.as_secs_f64() * n as f64 / 2.0 / 3_600.0;
+    Slope {
+        process: process.to_owned(),
+        figure: figure.name,
+        early,
+        late,
+        late_max: match figure.limit {
+            Limit::Part(part) => early * (1.0 + part),
+            Limit::Number(number) => early + number,
+        },
+        most: values.iter().copied().fold(0.0, f64::max),
+        per_hour: (late - early) / hours,
+    }
+}
+
+fn print(slopes: &[Slope]) {
+    println!(
+        "| process | figure | second quarter | last quarter | at most | an hour | most | |\n\
+         |---|---|--:|--:|--:|--:|--:|---|"
+    );
+    for it in slopes {
+        println!(
+            "| {} | {} | {:.1} | {:.1} | {:.1} | {:+.1} | {:.1} | {} |",
+            it.process,
+            it.figure,
+            it.early,
+            it.late,
+            it.late_max,
+            it.per_hour,
+            it.most,
+            if it.is_flat() { "flat" } else { "GROWS" }
+        );
+    }
 }
 
 /// Clients that come and go.
@@ -296,4 +368,69 @@ async fn call(port: u16, n: u32, visit: u64, done: &AtomicU64, broken: &AtomicU6
         broken.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn subject(n: usize, look: impl Fn(usize) -> Look) -> Subject {
+        Subject {
+            name: "gateway".to_owned(),
+            pid: 1,
+            looks: (0..n).map(look).collect(),
+        }
+    }
+
+    fn growing(subject: Subject) -> Vec<&'static str> {
+        let slopes = slopes(&[subject]).unwrap();
+        let growing = slopes.iter().filter(|it| !it.is_flat());
+        growing.map(|it| it.figure).collect()
+    }
+
+    fn flat(_: usize) -> Look {
+        Look {
+            rss_mb: 20.0,
+            descriptors: 30.0,
+            threads: 4.0,
+            tasks: Some(25.0),
+        }
+    }
+
+    #[test]
+    fn what_stays_is_flat_and_what_fills_in_the_first_quarter_is_too() {
+        assert_eq!(growing(subject(40, flat)), Vec::<&str>::new());
+        let filling = |n| Look {
+            rss_mb: if n < 10 { 5.0 } else { 20.0 },
+            ..flat(n)
+        };
+        assert_eq!(growing(subject(40, filling)), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn what_grows_is_named() {
+        let leaking = |n| Look {
+            rss_mb: 20.0 + n as f64 / 10.0,
+            ..flat(n)
+        };
+        assert_eq!(growing(subject(40, leaking)), ["RSS, MB"]);
+        let leaving_open = |n| Look {
+            descriptors: 30.0 + n as f64,
+            ..flat(n)
+        };
+        assert_eq!(growing(subject(40, leaving_open)), ["descriptors"]);
+        let spawning = |n| Look {
+            tasks: Some(25.0 + n as f64),
+            ..flat(n)
+        };
+        assert_eq!(growing(subject(40, spawning)), ["tasks"]);
+    }
+
+    #[test]
+    fn what_was_looked_at_too_seldom_is_not_flat() {
+        assert!(slopes(&[subject(LOOKS_MIN - 1, flat)]).is_err());
+        assert!(slopes(&[]).is_err());
+    }
 }

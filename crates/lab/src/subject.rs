@@ -1,10 +1,10 @@
 //! Starting and watching the processes that are measured.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::process::{Child, Command};
 
 /// A loopback port that is free now.
@@ -24,21 +24,115 @@ pub(crate) fn http_client() -> Result<reqwest::Client> {
         .build()?)
 }
 
-/// A process that is killed when dropped.
+/// How long a process that was killed may take to be gone.
+const GONE: Duration = Duration::from_secs(2);
+
+/// A process that is gone when this is dropped: whoever leaves early leaves nothing behind that runs or writes.
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts one.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        Ok(Self(command.kill_on_drop(true).spawn()?))
+    }
+
+    /// The process id; 0 once it was seen to have ended.
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id().unwrap_or(0)
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        self.0.kill().await.context("kill -9")
+    }
+
+    /// Waits until it ends.
+    pub(crate) async fn end(&mut self) -> Result<ExitStatus> {
+        Ok(self.0.wait().await?)
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+
+    /// What it has started itself.
+    pub(crate) fn children(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let text = text.unwrap_or_default();
+        text.split_whitespace()
+            .filter_map(|it| it.parse().ok())
+            .collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.0.id().is_none() {
+            return;
+        }
+        // A tracer that is killed lets what it traces go on.
+        for child in self.children() {
+            drop(signal(child, Signal::Kill));
+        }
+        drop(self.0.start_kill());
+        let begun = Instant::now();
+        while matches!(self.0.try_wait(), Ok(None)) && begun.elapsed() < GONE {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+/// What a signal is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Signal {
+    /// Ends the process politely.
+    Terminate,
+    /// Ends it.
+    Kill,
+    /// Freezes it.
+    Freeze,
+    /// Lets it go on.
+    GoOn,
+}
+
+/// Sends a signal to one process.
+pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let name = match signal {
+        Signal::Terminate => "-TERM",
+        Signal::Kill => "-KILL",
+        Signal::Freeze => "-STOP",
+        Signal::GoOn => "-CONT",
+    };
+    // For `kill`, 0 is everybody in the group: ourselves, too.
+    ensure!(pid != 0, "kill {name}: the process has ended");
+    let output = std::process::Command::new("kill")
+        .args([name, &pid.to_string()])
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "kill {name} {pid}: {}",
+        output.status
+    );
+    Ok(())
+}
+
+/// A process with a port.
 pub(crate) struct Subject {
-    pub(crate) child: Child,
+    pub(crate) process: Process,
     pub(crate) port: u16,
 }
 
 impl Subject {
     /// The process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id().unwrap_or(0)
+        self.process.pid()
     }
 
     /// `kill -9`, and waits until it is gone.
     pub(crate) async fn kill(&mut self) -> Result<()> {
-        self.child.kill().await.context("kill -9")
+        self.process.kill().await
     }
 }
 
@@ -50,13 +144,13 @@ pub(crate) async fn mock() -> Result<Subject> {
 /// A mock model that thinks for a while before it answers.
 pub(crate) async fn mock_with(latency_ms: u64) -> Result<Subject> {
     let port = free_port()?;
-    let child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .args(["mock", "--port", &port.to_string()])
         .args(["--latency-ms", &latency_ms.to_string()])
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let subject = Subject { child, port };
+        .stdin(Stdio::null());
+    let process = Process::start(&mut command)?;
+    let subject = Subject { process, port };
     wait_http(port, "/counts", Duration::from_secs(10)).await?;
     Ok(subject)
 }
@@ -64,7 +158,8 @@ pub(crate) async fn mock_with(latency_ms: u64) -> Result<Subject> {
 /// The floor, as a process of its own.
 pub(crate) async fn floor(dir: &Path, mock: u16) -> Result<Subject> {
     let port = free_port()?;
-    let child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .args([
             "floor",
             "--port",
@@ -74,10 +169,9 @@ pub(crate) async fn floor(dir: &Path, mock: u16) -> Result<Subject> {
             "--dir",
         ])
         .arg(dir)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let subject = Subject { child, port };
+        .stdin(Stdio::null());
+    let process = Process::start(&mut command)?;
+    let subject = Subject { process, port };
     wait_http(port, "/healthz", Duration::from_secs(10)).await?;
     Ok(subject)
 }
@@ -139,13 +233,13 @@ impl Home {
             .append(true)
             .open(self.dir.join("lab.log"))?;
         let begun = Instant::now();
-        let child = self
-            .command()
+        let mut command = self.command();
+        command
             .args(["gateway", "run", "--port", &port.to_string()])
             .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        let subject = Subject { child, port };
+            .stderr(log);
+        let process = Process::start(&mut command)?;
+        let subject = Subject { process, port };
         wait_http(port, "/readyz", Duration::from_secs(20)).await?;
         Ok((subject, begun.elapsed()))
     }

@@ -6,11 +6,12 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 
-use super::fleet::{Fleet, LEASE};
+use super::Scenario;
+use super::cx::{Cx, NotHere, Postgres};
+use super::fleet::LEASE;
 use super::load::{Load, Plan};
-use super::report::{Outcome, Report};
-use super::verdict::{gather, judge};
-use super::{Cx, Scenario};
+use super::report::Report;
+use super::settle::{TakeOvers, settle};
 
 const CLIENTS: u32 = 8;
 const TOOLS: u32 = 3;
@@ -28,21 +29,17 @@ impl Scenario for ClockJump {
         "the wall clock of a worker jumps by a year and back: no lease is lost by it, nothing is lost or doubled"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let Some(library) = library() else {
-            return Ok(Outcome::Skipped(
-                "no libfaketime here (sudo apt-get install faketime)".to_owned(),
-            ));
-        };
-        let cluster = match cx.cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let database = cluster.database().await?;
-        let url = cluster.url(&database);
-        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), Some(&url), "").await?;
+    fn seconds(&self) -> u64 {
+        40
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let library = library().ok_or_else(|| {
+            NotHere("no libfaketime here (sudo apt-get install faketime)".to_owned())
+        })?;
         // One worker with the right time, two with another.
-        fleet.start(1).await?;
+        let mut stage = cx.stage(Postgres::Any, 1).await?;
+        let fleet = &mut stage.fleet;
         let clock = cx.dir().join("clock");
         std::fs::write(&clock, "+0\n")?;
         fleet.extra.env = faked(&library, &clock);
@@ -61,8 +58,7 @@ impl Scenario for ClockJump {
         let died = fleet.revive_workers()?;
         let heard = load.stop().await;
         let mut report = Report::default();
-        report.figure("jumps", jumps);
-        report.figure("acknowledged", heard.acknowledged.len() as u64);
+        report.tried("jumps", jumps);
         report.must(died == 0, format!("{died} workers ended by themselves"));
         let log = std::fs::read_to_string(fleet.home.dir.join("workers.log"))?;
         let year = |line: &&str| line.get(..4).and_then(|it| it.parse::<i32>().ok());
@@ -70,20 +66,9 @@ impl Scenario for ClockJump {
         years.sort_unstable();
         years.dedup();
         report.figure("years in the log", years.len() as u64);
-        report.must(1 < years.len(), "the clock of no worker jumped");
-        let keys = heard.acknowledged.keys().cloned().collect();
-        let evidence = gather(&mut fleet, keys).await?;
-        let verdict = judge(&evidence);
-        report.must(
-            verdict.take_overs == 0,
-            format!(
-                "{} runs were taken from workers that lived",
-                verdict.take_overs
-            ),
-        );
-        verdict.tell(&evidence.findings, &mut report);
-        cluster.drop_database(&database).await?;
-        Ok(Outcome::Ran(report))
+        report.needs(1 < years.len(), "the clock of no worker jumped");
+        settle(cx, fleet, heard, TakeOvers::Forbidden, &mut report).await?;
+        Ok(report)
     }
 }
 

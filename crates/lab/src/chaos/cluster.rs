@@ -24,21 +24,23 @@ pub(crate) enum Stop {
     Fast,
 }
 
-/// A server, or where somebody else's is.
+/// A server, with the databases that were made on it.
 pub(crate) struct Cluster {
-    own: Option<Own>,
-    /// URL of the administrator, without a database.
-    given: Option<String>,
+    server: Server,
     next: AtomicU32,
+}
+
+enum Server {
+    Own(Own),
+    /// Somebody else's: the URL of its administrator.
+    Given(String),
 }
 
 struct Own {
     dir: PathBuf,
     bin: PathBuf,
-    /// What the port on loopback is.
+    /// On loopback, and of the Unix socket in `dir`: another one after a failover.
     port: u16,
-    /// Where its Unix socket is: another one after a failover.
-    socket: PathBuf,
 }
 
 impl Drop for Own {
@@ -58,12 +60,21 @@ impl Own {
         done(&mut command)
     }
 
+    /// The Unix socket, as this role.
+    fn url(&self, role: &str, database: &str) -> String {
+        format!(
+            "postgresql://{role}@/{database}?host={}&port={}",
+            self.dir.display().to_string().replace('/', "%2F"),
+            self.port
+        )
+    }
+
     fn start(&self) -> Result<()> {
         let options = format!(
             "-c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={} -c max_connections=200 \
              -c shared_buffers=64MB -c log_min_messages=warning -c logging_collector=off",
             self.port,
-            self.socket.display()
+            self.dir.display()
         );
         let log = self.dir.join("log").display().to_string();
         self.pg_ctl(&["-l", &log, "-o", &options, "start"])
@@ -75,8 +86,7 @@ impl Cluster {
     pub(crate) async fn any() -> Result<Option<Self>> {
         match std::env::var("ADJUTANT_TEST_POSTGRES_URL") {
             Ok(url) if !url.is_empty() => Ok(Some(Self {
-                own: None,
-                given: Some(url),
+                server: Server::Given(url),
                 next: AtomicU32::new(0),
             })),
             _ => Self::own().await,
@@ -92,26 +102,25 @@ impl Cluster {
         let dir = std::env::temp_dir().join(format!("adj-chaos-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&dir));
         std::fs::create_dir_all(&dir)?;
-        if is_root() {
-            done(Command::new("chown").arg("postgres:").arg(&dir))?;
-        }
-        let mut initdb = unprivileged(&bin.join("initdb"));
-        initdb
-            .arg("-D")
-            .arg(dir.join("data"))
-            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
-            .args(["--locale=C.UTF-8", "--no-instructions"]);
-        done(&mut initdb)?;
+        // From here on whatever goes wrong takes the folder with it.
         let own = Own {
-            socket: dir.clone(),
             port: free_port()?,
             dir,
             bin,
         };
+        if is_root() {
+            done(Command::new("chown").arg("postgres:").arg(&own.dir))?;
+        }
+        let mut initdb = unprivileged(&own.bin.join("initdb"));
+        initdb
+            .arg("-D")
+            .arg(own.dir.join("data"))
+            .args(["-U", "postgres", "-A", "trust", "-E", "UTF8"])
+            .args(["--locale=C.UTF-8", "--no-instructions"]);
+        done(&mut initdb)?;
         own.start()?;
         let cluster = Self {
-            own: Some(own),
-            given: None,
+            server: Server::Own(own),
             next: AtomicU32::new(0),
         };
         let admin = cluster.admin("postgres").await?;
@@ -120,40 +129,25 @@ impl Cluster {
         Ok(Some(cluster))
     }
 
-    /// A new database. Returns its name.
-    pub(crate) async fn database(&self) -> Result<String> {
+    /// A new database.
+    pub(crate) async fn database(&self) -> Result<Database> {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
         let name = format!("adjutant_chaos_{}_{n}", std::process::id());
         let admin = self.admin("postgres").await?;
-        let owner = if self.own.is_some() {
-            format!(" owner {ROLE}")
-        } else {
-            String::new()
+        let (owner, url, given) = match &self.server {
+            Server::Own(own) => {
+                let url = own.url(ROLE, &name);
+                (format!(" owner {ROLE}"), url, None)
+            }
+            Server::Given(url) => {
+                let admin = with_database(url, "postgres");
+                (String::new(), with_database(url, &name), Some(admin))
+            }
         };
         admin
             .batch_execute(&format!("create database {name}{owner}"))
             .await?;
-        Ok(name)
-    }
-
-    /// Removes a database, whoever uses it.
-    pub(crate) async fn drop_database(&self, name: &str) -> Result<()> {
-        let admin = self.admin("postgres").await?;
-        let sql = format!("drop database if exists {name} with (force)");
-        Ok(admin.batch_execute(&sql).await?)
-    }
-
-    /// What a gateway or a worker is told: the socket of our own server, or the given URL.
-    pub(crate) fn url(&self, database: &str) -> String {
-        match (&self.own, &self.given) {
-            (Some(own), _) => format!(
-                "postgresql://{ROLE}@/{database}?host={}&port={}",
-                own.socket.display().to_string().replace('/', "%2F"),
-                own.port
-            ),
-            (None, Some(url)) => with_database(url, database),
-            (None, None) => String::new(),
-        }
+        Ok(Database { name, url, given })
     }
 
     /// What somebody is told who comes over TCP, through `port` of this machine.
@@ -162,24 +156,24 @@ impl Cluster {
     }
 
     /// The port of our own server on loopback.
-    pub(crate) fn port(&self) -> Option<u16> {
-        self.own.as_ref().map(|own| own.port)
+    pub(crate) fn port(&self) -> Result<u16> {
+        Ok(self.own_server()?.port)
     }
 
     /// A connection that may do everything.
     pub(crate) async fn admin(&self, database: &str) -> Result<Client> {
-        let url = match (&self.own, &self.given) {
-            (Some(own), _) => format!(
-                "postgresql://postgres@/{database}?host={}&port={}",
-                own.socket.display().to_string().replace('/', "%2F"),
-                own.port
-            ),
-            (None, Some(url)) => with_database(url, database),
-            (None, None) => bail!("no server"),
-        };
-        let (client, connection) = tokio_postgres::connect(&url, NoTls).await?;
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(client)
+        connect(&match &self.server {
+            Server::Own(own) => own.url("postgres", database),
+            Server::Given(url) => with_database(url, database),
+        })
+        .await
+    }
+
+    fn own_server(&self) -> Result<&Own> {
+        match &self.server {
+            Server::Own(own) => Ok(own),
+            Server::Given(_) => bail!("not our server"),
+        }
     }
 
     /// Stops our own server.
@@ -188,24 +182,61 @@ impl Cluster {
             Stop::Immediate => "immediate",
             Stop::Fast => "fast",
         };
-        self.own
-            .as_ref()
-            .context("not our server")?
-            .pg_ctl(&["-m", mode, "stop"])
+        self.own_server()?.pg_ctl(&["-m", mode, "stop"])
     }
 
     /// Starts our own server again.
     pub(crate) fn start(&self) -> Result<()> {
-        self.own.as_ref().context("not our server")?.start()
+        self.own_server()?.start()
     }
 
-    /// Starts our own server, stopped before, at another port and another socket: what a failover looks like from outside.
+    /// Starts our own server, stopped before, at another port: what a failover looks like from outside.
     pub(crate) fn start_elsewhere(&mut self) -> Result<u16> {
-        let own = self.own.as_mut().context("not our server")?;
+        let Server::Own(own) = &mut self.server else {
+            bail!("not our server")
+        };
         own.port = free_port()?;
         own.start()?;
         Ok(own.port)
     }
+}
+
+/// A database of a cluster. On somebody else's server it goes with this value.
+pub(crate) struct Database {
+    pub(crate) name: String,
+    /// What a gateway or a worker is told.
+    pub(crate) url: String,
+    /// Who removes it, where the server stays.
+    given: Option<String>,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let Some(admin) = self.given.take() else {
+            return;
+        };
+        let sql = format!("drop database if exists {} with (force)", self.name);
+        let removed = async move {
+            let admin = connect(&admin).await?;
+            anyhow::Ok(admin.batch_execute(&sql).await?)
+        };
+        // A thread with a runtime of its own: whoever drops this may be in the middle of another one.
+        let removing = std::thread::spawn(|| -> Result<()> {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(removed)
+        });
+        if !matches!(removing.join(), Ok(Ok(()))) {
+            eprintln!("the database {} could not be removed", self.name);
+        }
+    }
+}
+
+async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
 }
 
 fn with_database(url: &str, database: &str) -> String {

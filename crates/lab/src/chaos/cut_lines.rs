@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use async_trait::async_trait;
 use serde_json::json;
 
+use super::Scenario;
 use super::cluster::Cluster;
+use super::cx::{Cx, Postgres};
 use super::fleet::{Fleet, LEASE};
-use super::load::{Load, Plan};
+use super::load::{Load, Plan, now_ms};
 use super::proxy::Proxy;
-use super::report::{Outcome, Report};
-use super::verdict::{gather, judge, read_log};
-use super::{Cx, Scenario};
+use super::report::Report;
+use super::settle::{TakeOvers, settle};
+use super::verdict::read_log;
 use crate::client::Client;
 
 const WORKERS: usize = 3;
@@ -35,16 +37,15 @@ impl Scenario for CutLines {
         "lines to the database cut, half-open, slow: nothing lost or doubled, work after 30 s; no LISTEN: work starts in 5 s"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let cluster = match cx.own_cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let proxy = Proxy::to(cluster.port().context("our own port")?).await?;
-        let database = cluster.database().await?;
-        let url = cluster.url(&database);
-        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), Some(&url), "").await?;
-        let through = Cluster::url_through(proxy.port, &database);
+    fn seconds(&self) -> u64 {
+        110
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let (cluster, database) = cx.postgres(Postgres::Own).await?;
+        let proxy = Proxy::to(cluster.port()?).await?;
+        let mut fleet = cx.fleet(Some(&database.url), "").await?;
+        let through = Cluster::url_through(proxy.port, &database.name);
         fleet.workers_reach(cx.model(), &through).await?;
         fleet.start(WORKERS).await?;
         let mut report = Report::default();
@@ -55,19 +56,19 @@ impl Scenario for CutLines {
         proxy.slow(Duration::from_millis(40));
         let slow_from = load.ended();
         tokio::time::sleep(Duration::from_secs(8)).await;
-        report.figure("ended while slow", (load.ended() - slow_from) as u64);
+        report.tried("ended while slow", (load.ended() - slow_from) as u64);
         proxy.slow(Duration::ZERO);
         goes_on(&load, &fleet, HALF_OPEN_MAX).await?;
-        let heard = load.stop().await;
-        let mut keys: Vec<String> = heard.acknowledged.keys().cloned().collect();
-        keys.extend(unheard(cx, &cluster, &database, &fleet, &mut report).await?);
-        report.figure("acknowledged", keys.len() as u64);
-        report.break_all("not retryable", heard.wrong.iter().take(4));
+        let mut heard = load.stop().await;
+        let admin = cluster.admin(&database.name).await?;
+        let keys = unheard(cx, &proxy, &admin, &fleet, &mut report).await?;
+        heard
+            .acknowledged
+            .extend(keys.into_iter().map(|key| (key, now_ms())));
         let died = fleet.revive_workers()?;
         report.must(died == 0, format!("{died} workers ended by themselves"));
-        let evidence = gather(&mut fleet, keys).await?;
-        judge(&evidence).tell(&evidence.findings, &mut report);
-        Ok(Outcome::Ran(report))
+        settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
+        Ok(report)
     }
 }
 
@@ -99,7 +100,7 @@ async fn resets(
         tokio::time::sleep(random.span(400)).await;
         n_cut += proxy.cut(&mut random, 4);
     }
-    report.figure("connections cut", n_cut);
+    report.tried("connections cut", n_cut);
     let took = goes_on(load, fleet, HALF_OPEN_MAX).await?;
     report.figure("works after cuts ms", u64::try_from(took.as_millis())?);
     Ok(())
@@ -135,54 +136,54 @@ async fn hole(
             }
         }
     }
-    report.figure("connections half-open", n_stuck);
+    report.tried("connections half-open", n_stuck);
     report.spans("works after half-open", &waits);
     Ok(())
 }
 
-/// Cuts everybody who listens while messages are sent, one after another. Returns their keys.
+/// Those who listen, by what they last asked: `listen`, and then now and again whether the connection lives.
+const LISTENERS: &str = "select pid from pg_stat_activity
+     where datname = current_database() and client_addr is not null
+       and (query ilike 'listen%' or query = 'select 1') and pid <> pg_backend_pid()";
+
+/// Cuts the connections on which workers listen; those that come back instead are deaf, so that work is found by looking only.
+/// Every message must have rung at a door behind which nobody heard it. Returns the keys of the messages.
 async fn unheard(
     cx: &Cx,
-    cluster: &Cluster,
-    database: &str,
+    proxy: &Proxy,
+    admin: &tokio_postgres::Client,
     fleet: &Fleet,
     report: &mut Report,
 ) -> Result<Vec<String>> {
-    let admin = cluster.admin(database).await?;
+    let ears = proxy.ears();
+    ears.close();
+    let sql = format!("select pid, pg_terminate_backend(pid) from ({LISTENERS}) as it");
+    let cut = admin.query(&sql, &[]).await?;
+    let cut: Vec<i32> = cut.iter().map(|row| row.get(0)).collect();
+    report.tried("listeners cut", cut.len() as u64);
+    let took = listening(admin, &cut).await?;
+    report.figure("listening again after ms", took);
     let mut client = Client::connect(fleet.port).await?;
     let mut starts = Vec::new();
     let mut keys = Vec::new();
-    let mut n_cut = 0;
+    let heard = ears.heard();
     for n in 0..cx.count(None, 6, 60) {
-        let sql = "select pg_terminate_backend(pid) from pg_stat_activity
-                    where datname = current_database() and (query ilike 'listen%' or query = 'select 1')
-                      and pid <> pg_backend_pid()";
-        n_cut += admin.query(sql, &[]).await?.len() as u64;
+        let missed = ears.missed();
         let key = format!("u{n}");
-        let params = json!({
-            "sessionKey": format!("agent:main:{key}"), "message": "hello", "idempotencyKey": key,
-        });
-        client.call("chat.send", params).await?;
-        let begun = Instant::now();
-        let wait = json!({ "runId": key, "timeoutMs": 30_000 });
-        let end = client.call("agent.wait", wait).await?;
-        if end["state"] != "done" {
-            report.breaks(format!("{key}, unheard: {end}"));
+        if let Some(start) = alone(&mut client, &key, report).await? {
+            cx.say(&format!("{key} started after {start} ms"));
+            starts.push(start);
         }
-        let page = client.call("runs.log", json!({ "runId": key })).await?;
-        let entries = page["entries"].as_array().cloned().unwrap_or_default();
-        let accepted = entries.first().and_then(|it| it["at"].as_u64());
-        let told = read_log(key.clone(), String::new(), &entries);
-        if let (Some(accepted), Some(claim)) = (accepted, told.claims.first()) {
-            starts.push(claim.at_ms.saturating_sub(accepted));
-        }
-        cx.say(&format!("{key} ended after {:?}", begun.elapsed()));
+        report.needs(
+            missed < ears.missed(),
+            format!("{key}: no worker missed a notification, so nobody was deaf"),
+        );
         keys.push(key);
     }
-    report.figure("listeners cut", n_cut);
-    report.must(
-        0 < n_cut,
-        "nobody listened: the query of the campaign is wrong",
+    report.tried("notifications missed", ears.missed());
+    report.needs(
+        heard == ears.heard(),
+        "workers without notifications: somebody heard one",
     );
     report.spans("start unheard", &starts);
     if let Some(worst) = starts.iter().max().filter(|it| START_MS_MAX < **it) {
@@ -190,5 +191,46 @@ async fn unheard(
             "without LISTEN a run started {worst} ms after it was accepted"
         ));
     }
+    ears.open();
+    let key = "heard".to_owned();
+    alone(&mut client, &key, report).await?;
+    report.must(
+        heard < ears.heard(),
+        "the line is whole, and workers hear no notification",
+    );
+    keys.push(key);
     Ok(keys)
+}
+
+/// Waits until every worker listens again, on another connection than those that were cut. Returns how long that took, in
+/// milliseconds.
+async fn listening(admin: &tokio_postgres::Client, cut: &[i32]) -> Result<u64> {
+    let begun = Instant::now();
+    let sql = format!("{LISTENERS} and pid <> all($1)");
+    while admin.query(&sql, &[&cut]).await?.len() < WORKERS {
+        if HALF_OPEN_MAX < begun.elapsed() {
+            bail!("not all of {WORKERS} workers listen again after {HALF_OPEN_MAX:?}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(u64::try_from(begun.elapsed().as_millis())?)
+}
+
+/// Sends a message and waits for its end. Returns how long after its acceptance its run was claimed, in milliseconds.
+async fn alone(client: &mut Client, key: &str, report: &mut Report) -> Result<Option<u64>> {
+    let params = json!({
+        "sessionKey": format!("agent:main:{key}"), "message": "hello", "idempotencyKey": key,
+    });
+    client.call("chat.send", params).await?;
+    let wait = json!({ "runId": key, "timeoutMs": 30_000 });
+    let end = client.call("agent.wait", wait).await?;
+    report.must(end["state"] == "done", format!("{key}: {end}"));
+    let page = client.call("runs.log", json!({ "runId": key })).await?;
+    let entries = page["entries"].as_array().cloned().unwrap_or_default();
+    let accepted = entries.first().and_then(|it| it["at"].as_u64());
+    let told = read_log(key.to_owned(), String::new(), &entries);
+    let claimed = told.claims.first().map(|it| it.at_ms);
+    Ok(accepted
+        .zip(claimed)
+        .map(|(accepted, claimed)| claimed.saturating_sub(accepted)))
 }

@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use async_trait::async_trait;
 
+use super::Scenario;
 use super::cluster::{Cluster, Stop};
+use super::cx::{Cx, Postgres};
 use super::fleet::Fleet;
 use super::load::{Load, Plan, now_ms};
 use super::proxy::Proxy;
-use super::report::{Outcome, Report};
-use super::verdict::{gather, judge};
-use super::{Cx, Scenario};
+use super::report::Report;
+use super::settle::{TakeOvers, settle};
 use crate::subject::wait_http;
 
 const WORKERS: usize = 2;
@@ -26,7 +27,7 @@ const NOTICED_MAX: Duration = Duration::from_secs(5);
 /// What was on its way when the database stopped may still be heard.
 const ON_ITS_WAY_MS: u64 = 1_000;
 
-/// A fleet at work over a cluster that may be stopped.
+/// A fleet at work over a database that goes away.
 struct Scene {
     fleet: Fleet,
     load: Load,
@@ -35,7 +36,7 @@ struct Scene {
 
 impl Scene {
     async fn begin(cx: &Cx, url: &str) -> Result<Self> {
-        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), Some(url), "").await?;
+        let mut fleet = cx.fleet(Some(url), "").await?;
         fleet.start(WORKERS).await?;
         let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
         let scene = Self {
@@ -103,7 +104,7 @@ impl Scene {
         }
     }
 
-    async fn finish(mut self) -> Result<Outcome> {
+    async fn finish(mut self, cx: &Cx) -> Result<Report> {
         self.busy().await?;
         let is_up = self.fleet.is_gateway_up();
         self.report.must(is_up, "the gateway ended");
@@ -112,14 +113,8 @@ impl Scene {
             .must(died == 0, format!("{died} workers ended by themselves"));
         let heard = self.load.stop().await;
         let mut report = self.report;
-        report.figure("acknowledged", heard.acknowledged.len() as u64);
-        report.figure("refused for now", heard.retryable);
-        report.figure("unanswered", heard.unanswered);
-        report.break_all("not retryable", heard.wrong.iter().take(4));
-        let keys = heard.acknowledged.keys().cloned().collect();
-        let evidence = gather(&mut self.fleet, keys).await?;
-        judge(&evidence).tell(&evidence.findings, &mut report);
-        Ok(Outcome::Ran(report))
+        settle(cx, &mut self.fleet, heard, TakeOvers::Any, &mut report).await?;
+        Ok(report)
     }
 }
 
@@ -136,13 +131,13 @@ impl Scenario for DatabaseStopped {
         "the database crashes for 20 s: the gateway stays up and says so, accepts nothing, loses nothing, works 5 s after"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let cluster = match cx.own_cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let url = cluster.url(&cluster.database().await?);
-        let mut scene = Scene::begin(cx, &url).await?;
+    fn seconds(&self) -> u64 {
+        55
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let (cluster, database) = cx.postgres(Postgres::Own).await?;
+        let mut scene = Scene::begin(cx, &database.url).await?;
         cluster.stop(Stop::Immediate)?;
         let (stopped, down) = (now_ms(), Instant::now());
         let port = scene.fleet.port;
@@ -172,9 +167,7 @@ impl Scenario for DatabaseStopped {
             late == 0,
             format!("{late} were accepted without a database"),
         );
-        scene
-            .report
-            .must(0 < refused, "nobody was told to try again");
+        scene.report.tried("refused while it was down", refused);
         cluster.start()?;
         let returned = now_ms();
         let ready = wait_http(port, "/readyz", Duration::from_secs(30)).await;
@@ -185,7 +178,7 @@ impl Scenario for DatabaseStopped {
             .report
             .figure("ready again after ms", now_ms() - returned);
         scene.comes_back("again", returned, BACK_MS_MAX).await?;
-        scene.finish().await
+        scene.finish(cx).await
     }
 }
 
@@ -214,21 +207,24 @@ impl Scenario for DatabaseRestarted {
         "fast restarts of the database in a row: nothing accepted is lost, work goes on 5 s after each"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let cluster = match cx.own_cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let url = cluster.url(&cluster.database().await?);
-        let mut scene = Scene::begin(cx, &url).await?;
+    fn seconds(&self) -> u64 {
+        40
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let (cluster, database) = cx.postgres(Postgres::Own).await?;
+        let mut scene = Scene::begin(cx, &database.url).await?;
         let mut random = cx.random();
-        for _ in 0..cx.count(None, 5, 40) {
+        let mut restarts = 0;
+        while restarts < cx.count(None, 5, 40) && !cx.is_late() {
             tokio::time::sleep(random.span(1_500)).await;
             cluster.stop(Stop::Fast)?;
             cluster.start()?;
+            restarts += 1;
         }
+        scene.report.tried("restarts", restarts);
         scene.comes_back("again", now_ms(), BACK_MS_MAX).await?;
-        scene.finish().await
+        scene.finish(cx).await
     }
 }
 
@@ -245,23 +241,27 @@ impl Scenario for DatabaseMoved {
         "a failover: the server crashes and its data are served elsewhere, works 10 s after, nothing accepted is lost"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let mut cluster = match cx.own_cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let proxy = Proxy::to(cluster.port().context("our own port")?).await?;
-        let database = cluster.database().await?;
-        let mut scene = Scene::begin(cx, &Cluster::url_through(proxy.port, &database)).await?;
-        for n in 1..=cx.count(None, 2, 10) {
+    fn seconds(&self) -> u64 {
+        45
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let (mut cluster, database) = cx.postgres(Postgres::Own).await?;
+        let proxy = Proxy::to(cluster.port()?).await?;
+        let through = Cluster::url_through(proxy.port, &database.name);
+        let mut scene = Scene::begin(cx, &through).await?;
+        let mut moves = 0;
+        while moves < cx.count(None, 2, 10) && !cx.is_late() {
+            moves += 1;
             cluster.stop(Stop::Immediate)?;
             tokio::time::sleep(Duration::from_secs(2)).await;
             proxy.leads_to(cluster.start_elsewhere()?);
             scene
-                .comes_back(&format!("move {n}"), now_ms(), FAILOVER_MS_MAX)
+                .comes_back(&format!("move {moves}"), now_ms(), FAILOVER_MS_MAX)
                 .await?;
             scene.busy().await?;
         }
-        scene.finish().await
+        scene.report.tried("moves", moves);
+        scene.finish(cx).await
     }
 }

@@ -11,12 +11,13 @@ use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use serde_json::json;
 
+use super::Scenario;
 use super::cluster::is_root;
+use super::cx::{Cx, NotHere};
 use super::fleet::Fleet;
 use super::load::{Load, Plan, is_retryable, now_ms};
-use super::report::{Outcome, Report};
-use super::verdict::{gather, judge};
-use super::{Cx, Scenario};
+use super::report::Report;
+use super::settle::{TakeOvers, settle};
 use crate::client::Client;
 use crate::subject::wait_http;
 
@@ -30,10 +31,10 @@ const SIZE: &str = "size=64m";
 struct Mount(PathBuf);
 
 impl Mount {
-    /// Why there is none, when there is none.
-    fn new(at: &Path) -> Result<Result<Self, String>> {
+    /// One of a few megabytes, where this machine lets us have it.
+    fn new(at: &Path) -> Result<Self> {
         if !is_root() {
-            return Ok(Err(
+            bail!(NotHere(
                 "a small file system can be mounted by root only".to_owned()
             ));
         }
@@ -44,12 +45,12 @@ impl Mount {
             .output()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Ok(Err(format!(
+            bail!(NotHere(format!(
                 "no file system can be mounted here: {}",
                 said.trim()
             )));
         }
-        Ok(Ok(Self(at.to_owned())))
+        Ok(Self(at.to_owned()))
     }
 
     fn remount(&self, how: &str) -> Result<()> {
@@ -92,11 +93,12 @@ impl Scenario for DiskFull {
         "no space under SQLite: no crash, reads work, new work may be repeated, service 10 s after space returns, nothing lost"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let mount = match Mount::new(&cx.dir().join("disk"))? {
-            Ok(mount) => mount,
-            Err(why) => return Ok(Outcome::Skipped(why)),
-        };
+    fn seconds(&self) -> u64 {
+        45
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let mount = Mount::new(&cx.dir().join("disk"))?;
         let mut fleet = home_on(cx, &mount).await?;
         let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
         while load.ended() < 4 {
@@ -107,14 +109,15 @@ impl Scenario for DiskFull {
         }
         let mut report = Report::default();
         let mut resumed = Vec::new();
-        let mut refused = 0_u64;
-        for n in 0..cx.count(None, 2, 10) {
+        let (mut filled, mut refused) = (0, 0);
+        while filled < cx.count(None, 2, 10) && !cx.is_late() {
+            filled += 1;
             let ballast = mount.0.join("ballast");
             fill(&ballast)?;
             tokio::time::sleep(Duration::from_secs(4)).await;
             // The log of the process is on the same disk, so the last bytes are taken again and again.
             fill(&ballast)?;
-            match new_work(fleet.port, &format!("full-{n}")).await {
+            match new_work(fleet.port, &format!("full-{filled}")).await {
                 Some(said) if is_retryable(&said) => refused += 1,
                 Some(said) => report.breaks(format!("new work without space: {said}")),
                 None => report.breaks("new work was not answered without space"),
@@ -127,19 +130,16 @@ impl Scenario for DiskFull {
             std::fs::remove_file(&ballast)?;
             resumed.push(first_yes(&load, now_ms()).await?);
         }
+        report.tried("times without space", filled);
+        report.tried("new work refused", refused);
         report.spans("accepts after space", &resumed);
         if let Some(worst) = resumed.iter().max().filter(|it| RESUME_MS_MAX < **it) {
             report.breaks(format!("accepts only {worst} ms after space returned"));
         }
         tokio::time::sleep(Duration::from_secs(3)).await;
         let heard = load.stop().await;
-        report.figure("refused for now", heard.retryable + refused);
-        report.break_all("not retryable", heard.wrong.iter().take(4));
-        report.figure("acknowledged", heard.acknowledged.len() as u64);
-        let keys = heard.acknowledged.keys().cloned().collect();
-        let evidence = gather(&mut fleet, keys).await?;
-        judge(&evidence).tell(&evidence.findings, &mut report);
-        Ok(Outcome::Ran(report))
+        settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
+        Ok(report)
     }
 }
 
@@ -217,11 +217,12 @@ impl Scenario for ReadOnly {
         "a state directory that can only be read: the start says so within 10 s and harms nothing; writable again, all is there"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let mount = match Mount::new(&cx.dir().join("disk"))? {
-            Ok(mount) => mount,
-            Err(why) => return Ok(Outcome::Skipped(why)),
-        };
+    fn seconds(&self) -> u64 {
+        25
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let mount = Mount::new(&cx.dir().join("disk"))?;
         let mut fleet = home_on(cx, &mount).await?;
         let plan = Plan {
             runs_each: Some(2),
@@ -230,15 +231,16 @@ impl Scenario for ReadOnly {
         let mut load = Load::start(&plan);
         load.finished(Duration::from_secs(60)).await?;
         let heard = load.stop().await;
-        fleet.stop().await?;
+        let mut report = Report::default();
+        report.break_all("hung at the stop", fleet.stop().await?.iter());
         mount.remount("ro")?;
+        report.tried("starts", 1);
         let begun = Instant::now();
         let started = fleet
             .home
             .command()
             .args(["gateway", "run", "--port", &fleet.port.to_string()])
             .output();
-        let mut report = Report::default();
         match tokio::time::timeout(Duration::from_secs(10), started).await {
             Err(_) => {
                 // It runs: then it must read.
@@ -267,10 +269,7 @@ impl Scenario for ReadOnly {
         }
         mount.remount("rw")?;
         fleet.start_gateway().await?;
-        report.figure("acknowledged", heard.acknowledged.len() as u64);
-        let keys = heard.acknowledged.keys().cloned().collect();
-        let evidence = gather(&mut fleet, keys).await?;
-        judge(&evidence).tell(&evidence.findings, &mut report);
-        Ok(Outcome::Ran(report))
+        settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
+        Ok(report)
     }
 }

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use rusqlite::OpenFlags;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use crate::client::Client;
-use crate::subject::{Home, Subject, free_port, wait_http};
+use crate::subject::{Home, Process, Signal, Subject, free_port, signal, wait_http};
 
 /// The lease of workers in the campaign, with its heartbeat and poll. Short enough that thousands of take-overs fit into an
 /// hour, long enough that a busy machine does not lose a lease by itself (a heartbeat may be late by two seconds).
@@ -19,33 +20,10 @@ const WORKER: &str = "[worker]\nreflect = false\nlease = \"3s\"\nheartbeat = \"1
     [gateway.rate]\nrequests_per_minute = 1000000\nburst = 1000000\n";
 /// How long a gateway may take to be ready.
 const READY: Duration = Duration::from_secs(40);
-
-/// What a signal is called.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Signal {
-    /// Ends the process politely.
-    Terminate,
-    /// Freezes it.
-    Freeze,
-    /// Lets it go on.
-    GoOn,
-}
-
-/// Sends a signal to one process.
-pub(crate) fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let name = match signal {
-        Signal::Terminate => "-TERM",
-        Signal::Freeze => "-STOP",
-        Signal::GoOn => "-CONT",
-    };
-    let status = std::process::Command::new("kill")
-        .args([name, &pid.to_string()])
-        .status()?;
-    if !status.success() {
-        bail!("kill {name} {pid}: {status}");
-    }
-    Ok(())
-}
+/// How long everybody may take to stop: the ten seconds that a worker gives the step under way, and as much again.
+const STOP_MAX: Duration = Duration::from_secs(20);
+/// The SQLite file of a home.
+pub(crate) const SQLITE_FILE: &str = "adjutant.db";
 
 /// What every process of the fleet gets besides its home.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +39,7 @@ pub(crate) struct Fleet {
     pub(crate) home: Home,
     pub(crate) port: u16,
     pub(crate) gateway: Option<Subject>,
-    pub(crate) workers: Vec<Child>,
+    pub(crate) workers: Vec<Process>,
     workers_inside: u16,
     /// For the next process that is started.
     pub(crate) extra: Extra,
@@ -132,18 +110,13 @@ impl Fleet {
         Ok(())
     }
 
-    /// The SQLite file of this home, if there is one.
-    pub(crate) fn sqlite_file(&self) -> Result<Option<PathBuf>> {
-        for entry in std::fs::read_dir(&self.home.dir)? {
-            let path = entry?.path();
-            if path
-                .extension()
-                .is_some_and(|it| it == "db" || it == "sqlite")
-            {
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
+    /// The store of this home, where it is SQLite.
+    pub(crate) fn sqlite(&self) -> Result<rusqlite::Connection> {
+        let path = self.home.dir.join(SQLITE_FILE);
+        // Without the flag that makes one: an empty file would be a store in which nothing is.
+        let found = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        rusqlite::Connection::open_with_flags(&path, found)
+            .with_context(|| path.display().to_string())
     }
 
     fn command(&self, home: &Path, log: &str) -> Result<Command> {
@@ -166,9 +139,7 @@ impl Fleet {
                         wrapped.env(name, value);
                     }
                 }
-                wrapped
-                    .stdin(std::process::Stdio::null())
-                    .kill_on_drop(true);
+                wrapped.stdin(std::process::Stdio::null());
                 wrapped
             }
         };
@@ -186,7 +157,7 @@ impl Fleet {
             .args(["gateway", "run", "--port", &self.port.to_string()])
             .args(["--workers", &self.workers_inside.to_string()]);
         self.gateway = Some(Subject {
-            child: command.spawn()?,
+            process: Process::start(&mut command)?,
             port: self.port,
         });
         Ok(())
@@ -227,11 +198,11 @@ impl Fleet {
         Ok(())
     }
 
-    fn spawn_worker(&self) -> Result<Child> {
+    fn spawn_worker(&self) -> Result<Process> {
         let home = self.worker_home.as_ref().unwrap_or(&self.home.dir);
         let mut command = self.command(home, "workers.log")?;
         command.args(["worker", "run"]);
-        Ok(command.spawn()?)
+        Process::start(&mut command)
     }
 
     /// `kill -9` of the worker at `index`, and another in its place at once. Returns the process id that is gone.
@@ -239,8 +210,8 @@ impl Fleet {
         let fresh = self.spawn_worker()?;
         let place = self.workers.get_mut(index).context("no such worker")?;
         let mut old = std::mem::replace(place, fresh);
-        let pid = old.id().unwrap_or(0);
-        old.kill().await.context("kill -9")?;
+        let pid = old.pid();
+        old.kill().await?;
         Ok(pid)
     }
 
@@ -249,7 +220,7 @@ impl Fleet {
         let mut n_dead = 0;
         for index in 0..self.workers.len() {
             let is_dead = match self.workers.get_mut(index) {
-                Some(worker) => worker.try_wait()?.is_some(),
+                Some(worker) => worker.has_ended()?,
                 None => false,
             };
             if is_dead {
@@ -275,28 +246,49 @@ impl Fleet {
     pub(crate) fn is_gateway_up(&mut self) -> bool {
         self.gateway
             .as_mut()
-            .is_some_and(|it| matches!(it.child.try_wait(), Ok(None)))
+            .is_some_and(|it| matches!(it.process.has_ended(), Ok(false)))
     }
 
-    /// Ends everything politely.
-    pub(crate) async fn stop(&mut self) -> Result<()> {
-        let mut children: Vec<Child> = std::mem::take(&mut self.workers);
-        children.extend(self.gateway.take().map(|it| it.child));
-        for child in &children {
-            if let Some(pid) = child.id() {
-                // One that ended by itself cannot be told to.
-                drop(signal(pid, Signal::Terminate));
+    /// The processes there are, by what they are called.
+    pub(crate) fn pids(&self) -> Vec<(String, u32)> {
+        let gateway = self
+            .gateway
+            .iter()
+            .map(|it| ("gateway".to_owned(), it.pid()));
+        let workers = (1..).zip(&self.workers);
+        let workers = workers.map(|(n, it)| (format!("worker {n}"), it.pid()));
+        gateway.chain(workers).collect()
+    }
+
+    /// Ends everything politely. Returns who did not end within [`STOP_MAX`], or not well: none is as it must be.
+    pub(crate) async fn stop(&mut self) -> Result<Vec<String>> {
+        let names = self.pids();
+        let gateway = self.gateway.take().map(|it| it.process);
+        let workers = std::mem::take(&mut self.workers);
+        let mut processes: Vec<Process> = gateway.into_iter().chain(workers).collect();
+        for process in &mut processes {
+            // One that ended by itself cannot be told to.
+            if !process.has_ended()? {
+                signal(process.pid(), Signal::Terminate)?;
             }
         }
-        for mut child in children {
-            if tokio::time::timeout(Duration::from_secs(20), child.wait())
-                .await
-                .is_err()
-            {
-                child.kill().await?;
+        let until = tokio::time::Instant::now() + STOP_MAX;
+        let mut findings = Vec::new();
+        for ((name, _), process) in names.iter().zip(&mut processes) {
+            match tokio::time::timeout_at(until, process.end()).await {
+                Ok(status) => {
+                    let status = status?;
+                    if !status.success() {
+                        findings.push(format!("{name} ended with {status}"));
+                    }
+                }
+                Err(_) => {
+                    findings.push(format!("{name} did not end within {STOP_MAX:?}"));
+                    process.kill().await?;
+                }
             }
         }
-        Ok(())
+        Ok(findings)
     }
 
     /// `adjutant verify` over a store that nobody runs. Returns its findings: none is clean.

@@ -5,15 +5,16 @@ use std::time::Duration;
 use anyhow::Result;
 use async_trait::async_trait;
 
+use super::Scenario;
+use super::cx::{Cx, Postgres};
 use super::fleet::Fleet;
 use super::load::{Load, Plan};
-use super::report::{Outcome, Report};
-use super::verdict::{gather, judge};
-use super::{Cx, Scenario};
+use super::report::Report;
+use super::settle::{TakeOvers, settle};
 
 const WORKERS: usize = 2;
 const CLIENTS: u32 = 8;
-const TOOLS: u32 = 2;
+const TOOLS: u32 = 5;
 
 /// Kills the gateway again and again. Returns the kills and how long it took to be ready again, in milliseconds.
 async fn torment(cx: &Cx, fleet: &mut Fleet, n_kills: u64) -> Result<(u64, Vec<u64>)> {
@@ -32,12 +33,16 @@ async fn torment(cx: &Cx, fleet: &mut Fleet, n_kills: u64) -> Result<(u64, Vec<u
     Ok((kills, ready))
 }
 
+/// Runs of the store, and distinct keys among them.
+type Counted = (u64, u64);
+
 async fn campaign(
     cx: &Cx,
     fleet: &mut Fleet,
     workers: usize,
-    count: impl AsyncFnOnce(&Fleet) -> Result<Option<(u64, u64)>>,
-) -> Result<Outcome> {
+    take_overs: TakeOvers,
+    count: impl AsyncFnOnce(&Fleet) -> Result<Counted>,
+) -> Result<Report> {
     fleet.start(workers).await?;
     let plan = Plan {
         twice: true,
@@ -49,27 +54,28 @@ async fn campaign(
     tokio::time::sleep(Duration::from_millis(500)).await;
     let heard = load.stop().await;
     let mut report = Report::default();
-    report.figure("kills", kills);
+    report.tried("kills", kills);
     report.spans("ready again", &ready);
-    report.figure("acknowledged", heard.acknowledged.len() as u64);
-    report.figure("unanswered", heard.unanswered);
-    report.break_all("not retryable", heard.wrong.iter().take(4));
-    report.break_all("another run for the same key", heard.two_runs.iter());
     let asked = heard.asked;
-    let keys = heard.acknowledged.keys().cloned().collect();
-    let evidence = gather(fleet, keys).await?;
-    judge(&evidence).tell(&evidence.findings, &mut report);
-    if let Some((runs, distinct)) = count(fleet).await? {
-        report.figure("runs", runs);
-        report.must(
-            runs == distinct && runs <= asked,
-            format!("{runs} runs for {distinct} of {asked} keys"),
-        );
-    }
-    Ok(Outcome::Ran(report))
+    report.needs(
+        0 < heard.unanswered,
+        "no client was cut off in the middle of something",
+    );
+    settle(cx, fleet, heard, take_overs, &mut report).await?;
+    let (runs, distinct) = count(fleet).await?;
+    report.tried("runs", runs);
+    report.must(
+        runs == distinct && runs <= asked,
+        format!("{runs} runs for {distinct} of {asked} keys"),
+    );
+    Ok(report)
 }
 
 const COUNT: &str = "select count(*), count(distinct client_key) from";
+
+fn counted(runs: i64, distinct: i64) -> Result<Counted> {
+    Ok((u64::try_from(runs)?, u64::try_from(distinct)?))
+}
 
 /// Over PostgreSQL, with workers that live on.
 pub(crate) struct GatewayKilled;
@@ -84,23 +90,20 @@ impl Scenario for GatewayKilled {
         "kill -9 of the gateway while clients repeat their keys: nothing acknowledged is lost, one run for one key"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let cluster = match cx.own_cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let database = cluster.database().await?;
-        let url = cluster.url(&database);
-        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), Some(&url), "").await?;
+    fn seconds(&self) -> u64 {
+        60
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let (cluster, database) = cx.postgres(Postgres::Own).await?;
+        let mut fleet = cx.fleet(Some(&database.url), "").await?;
         let count = async |_: &Fleet| {
-            let admin = cluster.admin(&database).await?;
-            let row = admin
-                .query_one(&format!("{COUNT} adjutant.runs"), &[])
-                .await?;
-            let count = |n: usize| u64::try_from(row.get::<_, i64>(n)).unwrap_or(0);
-            Ok(Some((count(0), count(1))))
+            let admin = cluster.admin(&database.name).await?;
+            let sql = format!("{COUNT} adjutant.runs");
+            let row = admin.query_one(&sql, &[]).await?;
+            counted(row.get(0), row.get(1))
         };
-        campaign(cx, &mut fleet, WORKERS, count).await
+        campaign(cx, &mut fleet, WORKERS, TakeOvers::Any, count).await
     }
 }
 
@@ -117,18 +120,20 @@ impl Scenario for SqliteKilled {
         "the same over SQLite, where gateway and workers are one process"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), None, "").await?;
+    fn seconds(&self) -> u64 {
+        50
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let mut fleet = cx.fleet(None, "").await?;
         let count = async |fleet: &Fleet| {
-            let Some(file) = fleet.sqlite_file()? else {
-                return Ok(None);
-            };
-            let db = rusqlite::Connection::open(file)?;
-            let found = db.query_row(&format!("{COUNT} runs"), [], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-            })?;
-            Ok(Some((u64::try_from(found.0)?, u64::try_from(found.1)?)))
+            let found = fleet
+                .sqlite()?
+                .query_row(&format!("{COUNT} runs"), [], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?;
+            counted(found.0, found.1)
         };
-        campaign(cx, &mut fleet, 0, count).await
+        campaign(cx, &mut fleet, 0, TakeOvers::Wanted, count).await
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Heard {
     pub(crate) wrong: Vec<String>,
     /// Times that nothing answered.
     pub(crate) unanswered: u64,
-    /// Keys whose repetition was told another run than the first time.
+    /// Keys whose repetition after a yes was told that it started something.
     pub(crate) two_runs: Vec<String>,
 }
 
@@ -156,11 +156,14 @@ impl One {
             let key = format!("{}{}-{n}", self.plan.prefix, self.number);
             self.heard().asked += 1;
             let params = self.message(&key, n);
-            if !self.accepted(&mut client, &key, &params).await {
+            if self.accepted(&mut client, &key, &params).await.is_none() {
                 return;
             }
-            if self.plan.twice {
-                self.accepted(&mut client, &key, &params).await;
+            if self.plan.twice
+                && let Some(again) = self.accepted(&mut client, &key, &params).await
+                && again["status"] == "started"
+            {
+                self.heard().two_runs.push(format!("{key}: {again}"));
             }
             self.end(&mut client, &key).await;
             n += 1;
@@ -182,17 +185,19 @@ impl One {
         json!({ "sessionKey": session, "message": text, "idempotencyKey": key })
     }
 
-    /// Repeats the message until somebody says yes. False: told to stop before.
-    async fn accepted(&self, client: &mut Option<Client>, key: &str, params: &Value) -> bool {
+    /// Repeats the message until somebody says yes. None: told to stop before.
+    async fn accepted(
+        &self,
+        client: &mut Option<Client>,
+        key: &str,
+        params: &Value,
+    ) -> Option<Value> {
         while !self.is_over() {
             match self.ask(client, "chat.send", params.clone()).await {
                 Some(Ok(answer)) => {
                     let mut heard = self.heard();
                     heard.acknowledged.entry(key.to_owned()).or_insert(now_ms());
-                    if answer["runId"].as_str().is_some_and(|it| it != key) {
-                        heard.two_runs.push(format!("{key}: {answer}"));
-                    }
-                    return true;
+                    return Some(answer);
                 }
                 Some(Err(said)) if is_retryable(&said) => self.heard().retryable += 1,
                 Some(Err(said)) => self.heard().wrong.push(format!("{key}: {said}")),
@@ -200,7 +205,7 @@ impl One {
             }
             tokio::time::sleep(REST).await;
         }
-        false
+        None
     }
 
     /// Waits for the end of a run.
@@ -212,7 +217,7 @@ impl One {
                     self.heard().ended.entry(key.to_owned()).or_insert(now_ms());
                     return;
                 }
-                Some(Ok(_)) => {}
+                // Not yet, not any more, or nobody to tell.
                 _ => tokio::time::sleep(REST).await,
             }
         }

@@ -3,25 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 
-use super::fleet::Fleet;
+use super::Scenario;
+use super::cx::{Cx, NotHere};
+use super::fleet::{Fleet, SQLITE_FILE};
 use super::load::{Heard, Load, Plan};
-use super::report::{Outcome, Report};
+use super::report::Report;
 use super::trace::{self, Disk, Done, Files, Mood};
-use super::verdict::{gather, judge};
-use super::{Cx, Scenario};
-use crate::subject::Home;
+use super::verdict::{END_MAX, gather, judge};
+use crate::subject::{Home, Signal, signal};
 
-const DATABASE: &str = "adjutant.db";
 const JOURNAL: &str = "adjutant.db-wal";
 const CLIENTS: u32 = 4;
 const TOOLS: u32 = 2;
 /// Images of a disk that lies about flushes: at least one of them must be found out.
 const LIES: u64 = 10;
-/// One image in so many is driven on to the end of every run.
+/// One image in so many is driven on to the end of every run, and the last.
 const DRIVEN_ONE_IN: u64 = 50;
+/// What one image takes.
+const IMAGE: Duration = Duration::from_secs(2);
 
 pub(crate) struct PowerLoss;
 
@@ -35,31 +37,37 @@ impl Scenario for PowerLoss {
         "power fails at any moment and takes what was not flushed: SQLite opens, verifies, and has all that was acknowledged"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        if let Err(why) = can_trace(cx.dir()) {
-            return Ok(Outcome::Skipped(why));
-        }
-        let scene = record(cx).await?;
+    fn seconds(&self) -> u64 {
+        80
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        can_trace(cx.dir()).map_err(NotHere)?;
         let mut report = Report::default();
-        let n_ops = scene.trace.len() as u64;
-        report.figure("writes and flushes", n_ops);
-        report.figure("acknowledged", scene.heard.acknowledged.len() as u64);
-        report.figure("ends heard", scene.heard.ended.len() as u64);
-        report.must(0 < n_ops, "the trace is empty");
+        let scene = record(cx, &mut report).await?;
+        report.tried("writes and flushes", scene.trace.len() as u64);
+        report.tried("acknowledged", scene.heard.acknowledged.len() as u64);
+        report.tried("ends heard", scene.heard.ended.len() as u64);
+        if !report.untried.is_empty() {
+            return Ok(report);
+        }
         let n_images = cx.count(cx.options.images, 150, 1_000);
         let found = images(cx, &scene, n_images, Loses::Unflushed, &mut report).await?;
-        report.figure("images", found.opened);
-        report.figure("driven to the end", found.driven);
-        report.figure("acknowledged in them", found.expected);
+        report.tried("images", found.images);
+        report.tried("images that lack something", found.lacking);
+        report.tried("images that opened", found.opened);
+        report.tried("acknowledged in them", found.expected);
+        report.tried("driven to the end", found.driven);
         // The same with a disk that lies: the campaign must see it.
         let mut lies = Report::default();
-        images(cx, &scene, LIES, Loses::Everything, &mut lies).await?;
-        report.figure("lies found out", lies.broken.len() as u64);
+        let lied = images(cx, &scene, LIES, Loses::Everything, &mut lies).await?;
+        report.tried("images of a disk that lies", lied.images);
+        report.figure("found out", lied.broken);
         report.must(
-            !lies.broken.is_empty(),
+            lied.images == 0 || 0 < lied.broken,
             "a disk that loses flushed writes was not found out: the campaign is blind",
         );
-        Ok(Outcome::Ran(report))
+        Ok(report)
     }
 }
 
@@ -92,13 +100,13 @@ struct Scene {
 }
 
 /// Runs the gateway under `strace` with clients at work, and kills it.
-async fn record(cx: &Cx) -> Result<Scene> {
+async fn record(cx: &Cx, report: &mut Report) -> Result<Scene> {
     let mut fleet = Fleet::new(&cx.dir().join("home"), cx.binary()?, cx.model(), None, "").await?;
     fleet.start(0).await?;
-    fleet.stop().await?;
+    report.break_all("hung at the stop", fleet.stop().await?.iter());
     let home = fleet.home.dir.clone();
     let mut base = Files::new();
-    for name in [DATABASE, JOURNAL] {
+    for name in [SQLITE_FILE, JOURNAL] {
         if let Ok(bytes) = std::fs::read(home.join(name)) {
             base.insert(name.to_owned(), bytes);
         }
@@ -115,7 +123,7 @@ async fn record(cx: &Cx) -> Result<Scene> {
     let heard = load.stop().await;
     // The tracer ends with what it traces.
     if let Some(mut gateway) = fleet.gateway.take() {
-        let ended = tokio::time::timeout(Duration::from_secs(20), gateway.child.wait()).await;
+        let ended = tokio::time::timeout(Duration::from_secs(20), gateway.process.end()).await;
         ended.context("strace does not end")??;
     }
     Ok(Scene {
@@ -136,7 +144,7 @@ fn tracer(home: &Path, to: &Path) -> Vec<String> {
     .map(str::to_owned)
     .collect();
     words.extend(["-e".to_owned(), calls.to_owned()]);
-    for path in [home.to_owned(), home.join(DATABASE), home.join(JOURNAL)] {
+    for path in [home.to_owned(), home.join(SQLITE_FILE), home.join(JOURNAL)] {
         words.extend(["-P".to_owned(), path.display().to_string()]);
     }
     words.extend(["-o".to_owned(), to.display().to_string()]);
@@ -145,19 +153,9 @@ fn tracer(home: &Path, to: &Path) -> Vec<String> {
 
 /// `kill -9` of the child of the tracer.
 fn kill_traced(fleet: &Fleet) -> Result<()> {
-    let pid = fleet
-        .gateway
-        .as_ref()
-        .map_or(0, crate::subject::Subject::pid);
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))?;
-    let child = children.split_whitespace().next().context("no child")?;
-    let status = std::process::Command::new("kill")
-        .args(["-KILL", child])
-        .status()?;
-    if !status.success() {
-        bail!("kill -9 {child}: {status}");
-    }
-    Ok(())
+    let tracer = fleet.gateway.as_ref().context("no tracer")?;
+    let child = tracer.process.children().first().copied();
+    signal(child.context("no child")?, Signal::Kill)
 }
 
 /// What a failing power takes.
@@ -170,7 +168,12 @@ enum Loses {
 
 #[derive(Default)]
 struct Found {
+    images: u64,
+    /// Images from which the failing power took something.
+    lacking: u64,
     opened: u64,
+    /// Images with which something is wrong.
+    broken: u64,
     driven: u64,
     /// Acknowledged runs that the images had to hold, in sum.
     expected: u64,
@@ -206,7 +209,7 @@ async fn images(
     let mut next = 0;
     let mut found = Found::default();
     for (number, cut) in (0_u64..).zip(cuts) {
-        if cx.is_late() {
+        if !cx.has_time_for(IMAGE) {
             cx.say(&format!("out of time after {number} images"));
             break;
         }
@@ -225,21 +228,26 @@ async fn images(
             Loses::Unflushed => Mood::any(&mut random),
             Loses::Everything => Mood::NOTHING,
         };
-        let files = disk.image(&running, mood, &mut random);
+        let (files, n_lost) = disk.image(&running, mood, &mut random);
         let dir = cx.dir().join("image");
         let image = Image::new(scene, &dir, &files, cut)?;
-        let is_driven = honours && number % DRIVEN_ONE_IN == DRIVEN_ONE_IN - 1;
+        let mut own = image.check().await?;
+        found.images += 1;
+        found.lacking += u64::from(0 < n_lost);
+        found.opened += u64::from(own.is_open);
         found.expected += image.acknowledged.len() as u64;
-        found.opened += 1;
-        let mut said = image.check().await?;
-        if is_driven && said.is_empty() {
+        let is_driven = honours
+            && !image.acknowledged.is_empty()
+            && (number % DRIVEN_ONE_IN == DRIVEN_ONE_IN / 2 || number + 1 == n);
+        if is_driven && own.report.broken.is_empty() {
             found.driven += 1;
-            said = image.drive(cx).await?;
+            own.report = image.drive(cx).await?;
         }
+        found.broken += u64::from(!own.report.broken.is_empty());
         let seed = cx.options.seed;
-        report.break_all(
+        report.adds(
             &format!("image {number} (seed {seed}, cut {cut}, {mood:?})"),
-            said.iter(),
+            own.report,
         );
         if number % 100 == 99 {
             cx.say(&format!("{} images", number + 1));
@@ -285,7 +293,9 @@ impl Image {
     }
 
     /// Opens it with the real program, which recovers and verifies, then looks for what was acknowledged.
-    async fn check(&self) -> Result<Vec<String>> {
+    async fn check(&self) -> Result<Checked> {
+        let mut checked = Checked::default();
+        let report = &mut checked.report;
         let verify = self
             .home
             .command()
@@ -295,10 +305,17 @@ impl Image {
         if !verify.status.success() {
             let said = String::from_utf8_lossy(&verify.stdout);
             let error = String::from_utf8_lossy(&verify.stderr);
-            return Ok(vec![format!("verify: {} {}", said.trim(), error.trim())]);
+            report.breaks(format!("verify: {} {}", said.trim(), error.trim()));
+            return Ok(checked);
         }
-        let db = rusqlite::Connection::open(self.home.dir.join(DATABASE))?;
-        let mut broken = Vec::new();
+        let fleet = Fleet::over(&self.home.dir, &self.home.binary)?;
+        let db = match fleet.sqlite() {
+            Ok(db) => db,
+            Err(error) => {
+                report.breaks(format!("does not open: {error:#}"));
+                return Ok(checked);
+            }
+        };
         let mut sql = db.prepare("select status from runs where client_key = ?1")?;
         for key in &self.acknowledged {
             let status: Option<String> = match sql.query_row([key], |row| row.get(0)) {
@@ -307,29 +324,40 @@ impl Image {
                 Err(error) => return Err(error.into()),
             };
             match status.as_deref() {
-                None => broken.push(format!("lost: {key}")),
+                None => report.breaks(format!("lost: {key}")),
                 Some(status) if self.ended.contains(key) && status != "finished" => {
-                    broken.push(format!("its end is lost: {key} is {status}"));
+                    report.breaks(format!("its end is lost: {key} is {status}"));
                 }
                 Some(_) => {}
             }
         }
-        Ok(broken)
+        checked.is_open = true;
+        Ok(checked)
     }
 
     /// Starts the gateway on it and waits for the end of everything.
-    async fn drive(&self, cx: &Cx) -> Result<Vec<String>> {
+    async fn drive(&self, cx: &Cx) -> Result<Report> {
         let mut fleet = Fleet::over(&self.home.dir, &self.home.binary)?;
         fleet.start_gateway().await?;
-        let evidence = gather(&mut fleet, self.acknowledged.clone()).await?;
+        let keys = self.acknowledged.clone();
+        let evidence = gather(&mut fleet, keys, cx.patience(END_MAX)).await?;
         let mut report = Report::default();
-        judge(&evidence).tell(&evidence.findings, &mut report);
+        judge(&evidence).tell(&evidence, &mut report);
+        // How many runs one of the images had says nothing about all of them.
+        report.figures.clear();
         cx.say(&format!(
             "{} runs of an image ended",
             self.acknowledged.len()
         ));
-        Ok(report.broken)
+        Ok(report)
     }
+}
+
+/// What the real program made of an image.
+#[derive(Default)]
+struct Checked {
+    is_open: bool,
+    report: Report,
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::notes::{Ears, Messages};
 use super::random::Random;
 
 /// Bytes that travel at once.
@@ -29,6 +30,8 @@ struct Shared {
     slow_ms: AtomicU64,
     /// Whether new connections are swallowed.
     is_hole: AtomicBool,
+    /// Whether notifications come through.
+    ears: Ears,
     open: Mutex<Vec<Line>>,
 }
 
@@ -115,6 +118,11 @@ impl Proxy {
         self.shared.is_hole.store(false, Ordering::SeqCst);
     }
 
+    /// Whether those behind this line hear notifications.
+    pub(crate) fn ears(&self) -> &Ears {
+        &self.shared.ears
+    }
+
     /// Every chunk waits this long.
     pub(crate) fn slow(&self, by: Duration) {
         let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
@@ -135,17 +143,20 @@ async fn carry(near: TcpStream, shared: Arc<Shared>, is_stuck: Arc<AtomicBool>) 
     drop((near.set_nodelay(true), far.set_nodelay(true)));
     let (near_in, near_out) = near.into_split();
     let (far_in, far_out) = far.into_split();
+    let mut messages = Messages::default();
     tokio::select! {
-        () = pump(near_in, far_out, &shared, &is_stuck) => {}
-        () = pump(far_in, near_out, &shared, &is_stuck) => {}
+        () = pump(near_in, far_out, &shared, &is_stuck, <[u8]>::to_vec) => {}
+        () = pump(far_in, near_out, &shared, &is_stuck, |it| messages.pass(it, &shared.ears)) => {}
     }
 }
 
+/// Carries what `passes` makes of it.
 async fn pump(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     shared: &Shared,
     is_stuck: &AtomicBool,
+    mut passes: impl FnMut(&[u8]) -> Vec<u8>,
 ) {
     let mut chunk = vec![0; CHUNK];
     while let Ok(n) = from.read(&mut chunk).await {
@@ -156,8 +167,8 @@ async fn pump(
         if 0 < slow {
             tokio::time::sleep(Duration::from_millis(slow)).await;
         }
-        let carried = chunk.get(..n).unwrap_or_default();
-        if n == 0 || to.write_all(carried).await.is_err() {
+        let carried = passes(chunk.get(..n).unwrap_or_default());
+        if n == 0 || to.write_all(&carried).await.is_err() {
             return;
         }
     }
@@ -167,6 +178,7 @@ async fn pump(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use super::super::notes::tests::message;
     use super::*;
 
     async fn echo() -> u16 {
@@ -184,10 +196,12 @@ mod tests {
     }
 
     async fn answers(stream: &mut TcpStream) -> bool {
-        let said = stream.write_all(b"x").await.is_ok();
-        let mut byte = [0];
-        let heard = tokio::time::timeout(Duration::from_millis(300), stream.read_exact(&mut byte));
-        said && matches!(heard.await, Ok(Ok(_)))
+        let asked = message(b'Z', b"I");
+        let said = stream.write_all(&asked).await.is_ok();
+        let mut answer = vec![0; asked.len()];
+        let reading = stream.read_exact(&mut answer);
+        let heard = tokio::time::timeout(Duration::from_millis(300), reading).await;
+        said && matches!(heard, Ok(Ok(_))) && answer == asked
     }
 
     #[tokio::test]

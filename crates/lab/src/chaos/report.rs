@@ -1,14 +1,20 @@
-//! What a scenario found.
+//! What a scenario found, and what that is called.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-/// Figures, and what did not come to what was promised.
+use crate::percentile::percentile;
+
+/// Figures, what did not come to what was promised, and what did not come about at all.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     pub(crate) figures: Vec<(String, Value)>,
     pub(crate) broken: Vec<String>,
+    /// What was to be tried and was not: a promise that nothing was done to is not held.
+    pub(crate) untried: Vec<String>,
+    /// Whether anything was tried.
+    is_tried: bool,
 }
 
 impl Report {
@@ -17,17 +23,26 @@ impl Report {
         self.figures.push((name.to_owned(), value.into()));
     }
 
+    /// Notes how often something was tried that the scenario is about.
+    pub(crate) fn tried(&mut self, name: &str, n: u64) {
+        self.figure(name, n);
+        self.needs(0 < n, format!("{name}: 0"));
+    }
+
+    /// Something must have come about, or else nothing was shown.
+    pub(crate) fn needs(&mut self, came_about: bool, what: impl Into<String>) {
+        if came_about {
+            self.is_tried = true;
+        } else {
+            self.untried.push(what.into());
+        }
+    }
+
     /// Notes the middle and the tail of some lengths of time, in milliseconds.
     pub(crate) fn spans(&mut self, name: &str, spans: &[u64]) {
-        let mut sorted = spans.to_vec();
-        sorted.sort_unstable();
-        let at = |p: usize| {
-            let last = sorted.len().saturating_sub(1);
-            sorted.get((sorted.len() * p / 100).min(last)).copied()
-        };
-        self.figure(&format!("{name} n"), sorted.len() as u64);
-        for (label, p) in [("p50", 50), ("p99", 99), ("max", 100)] {
-            if let Some(ms) = at(p) {
+        self.figure(&format!("{name} n"), spans.len() as u64);
+        for (label, percent) in [("p50", 50), ("p99", 99), ("max", 100)] {
+            if let Some(ms) = percentile(spans, percent) {
                 self.figure(&format!("{name} {label} ms"), ms);
             }
         }
@@ -50,6 +65,24 @@ impl Report {
             self.breaks(what);
         }
     }
+
+    /// Takes in what a part of the scenario found: figures of one name are added up.
+    pub(crate) fn adds(&mut self, part: &str, found: Self) {
+        for (name, value) in found.figures {
+            let known = self.figures.iter_mut().find(|(it, _)| *it == name);
+            match (known, value.as_u64()) {
+                (Some((_, total)), Some(more)) => {
+                    *total = json!(total.as_u64().unwrap_or(0) + more);
+                }
+                (Some(_), None) => {}
+                (None, _) => self.figures.push((name, value)),
+            }
+        }
+        self.break_all(part, found.broken.iter());
+        let untried = found.untried.iter().map(|it| format!("{part}: {it}"));
+        self.untried.extend(untried);
+        self.is_tried |= found.is_tried;
+    }
 }
 
 /// What became of a scenario.
@@ -57,8 +90,55 @@ impl Report {
 pub(crate) enum Outcome {
     /// It ran.
     Ran(Report),
-    /// It cannot run here.
-    Skipped(String),
+    /// This machine lacks what it needs.
+    NotHere(String),
+    /// There was no time for it, or not enough to judge it.
+    NoTime(String),
+}
+
+/// What that is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Everything was tried, and came to what was promised.
+    Held,
+    /// Something did not come to what was promised.
+    Broken,
+    /// Nothing broke, and not everything was tried.
+    NotTried,
+    /// The same, because it cannot be tried here.
+    NotHere,
+}
+
+impl Standing {
+    /// For people and programs.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Broken => "BROKEN",
+            Self::NotTried => "NOT TRIED",
+            Self::NotHere => "not tried here",
+        }
+    }
+}
+
+impl Outcome {
+    /// The only place that says `held`.
+    pub(crate) fn standing(&self) -> Standing {
+        match self {
+            Self::Ran(report) if !report.broken.is_empty() => Standing::Broken,
+            Self::Ran(report) if report.is_tried && report.untried.is_empty() => Standing::Held,
+            Self::Ran(_) | Self::NoTime(_) => Standing::NotTried,
+            Self::NotHere(_) => Standing::NotHere,
+        }
+    }
+
+    /// Why not, where it was not tried.
+    fn untried(&self) -> Vec<&str> {
+        match self {
+            Self::Ran(report) => report.untried.iter().map(String::as_str).collect(),
+            Self::NotHere(why) | Self::NoTime(why) => vec![why],
+        }
+    }
 }
 
 /// One row of the summary.
@@ -69,40 +149,30 @@ pub(crate) struct Row {
     pub(crate) outcome: Outcome,
 }
 
-/// `held`, `BROKEN` or `skipped`.
-pub(crate) fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Ran(report) if report.broken.is_empty() => "held",
-        Outcome::Ran(_) => "BROKEN",
-        Outcome::Skipped(_) => "skipped",
-    }
-}
-
 impl Row {
     /// For people.
     pub(crate) fn lines(&self) -> String {
-        let head = format!(
+        let mut lines = format!(
             "{:<18} {} in {:.1} s",
             self.name,
-            word(&self.outcome),
+            self.outcome.standing().word(),
             self.took.as_secs_f64()
         );
-        match &self.outcome {
-            Outcome::Skipped(why) => format!("{:<18} skipped: {why}", self.name),
-            Outcome::Ran(report) => {
-                let figures: Vec<String> = report
-                    .figures
-                    .iter()
-                    .map(|(name, value)| format!("{name} {value}"))
-                    .collect();
-                let broken: String = report
-                    .broken
-                    .iter()
-                    .map(|it| format!("\n  broken: {it}"))
-                    .collect();
-                format!("{head}\n  {}{broken}", figures.join(" · "))
+        if let Outcome::Ran(report) = &self.outcome {
+            let figures: Vec<String> = report
+                .figures
+                .iter()
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
+            lines.push_str(&format!("\n  {}", figures.join(" · ")));
+            for it in &report.broken {
+                lines.push_str(&format!("\n  broken: {it}"));
             }
         }
+        for it in self.outcome.untried() {
+            lines.push_str(&format!("\n  not tried: {it}"));
+        }
+        lines
     }
 
     /// For programs.
@@ -110,17 +180,64 @@ impl Row {
         let mut value = json!({
             "scenario": self.name,
             "promise": self.promise,
-            "outcome": word(&self.outcome).to_lowercase(),
+            "outcome": self.outcome.standing().word().to_lowercase(),
             "seconds": self.took.as_secs_f64(),
+            "notTried": self.outcome.untried(),
         });
-        match &self.outcome {
-            Outcome::Skipped(why) => value["why"] = json!(why),
-            Outcome::Ran(report) => {
-                let figures: Map<String, Value> = report.figures.iter().cloned().collect();
-                value["figures"] = Value::Object(figures);
-                value["broken"] = json!(report.broken);
-            }
+        if let Outcome::Ran(report) = &self.outcome {
+            let figures: Map<String, Value> = report.figures.iter().cloned().collect();
+            value["figures"] = Value::Object(figures);
+            value["broken"] = json!(report.broken);
         }
         value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tried() -> Report {
+        let mut report = Report::default();
+        report.tried("kills", 3);
+        report
+    }
+
+    #[test]
+    fn only_what_was_tried_is_held() {
+        assert_eq!(Outcome::Ran(tried()).standing(), Standing::Held);
+        let nothing = Outcome::Ran(Report::default());
+        assert_eq!(nothing.standing(), Standing::NotTried);
+        let mut in_vain = tried();
+        in_vain.tried("take-overs", 0);
+        assert_eq!(Outcome::Ran(in_vain).standing(), Standing::NotTried);
+    }
+
+    #[test]
+    fn what_broke_is_broken_whatever_was_not_tried() {
+        let mut report = Report::default();
+        report.tried("kills", 0);
+        report.breaks("the gateway ended");
+        assert_eq!(Outcome::Ran(report).standing(), Standing::Broken);
+    }
+
+    #[test]
+    fn no_time_and_no_means_are_told_apart() {
+        let no_time = Outcome::NoTime("no time".to_owned());
+        assert_eq!(no_time.standing(), Standing::NotTried);
+        let not_here = Outcome::NotHere("no strace".to_owned());
+        assert_eq!(not_here.standing(), Standing::NotHere);
+    }
+
+    #[test]
+    fn what_parts_found_is_added_up() {
+        let mut report = tried();
+        let mut part = tried();
+        part.breaks("lost: a");
+        part.needs(false, "never reached");
+        report.adds("point", part);
+        assert_eq!(report.figures, [("kills".to_owned(), json!(6))]);
+        assert_eq!(report.broken, ["point: lost: a"]);
+        assert_eq!(report.untried, ["point: never reached"]);
     }
 }

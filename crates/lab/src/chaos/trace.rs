@@ -245,9 +245,11 @@ impl Disk {
         }
     }
 
-    /// What the disk may hold now. `running` are operations that have begun and not ended.
-    pub(crate) fn image(&self, running: &[Done], mood: Mood, random: &mut Random) -> Files {
+    /// What the disk may hold now, and how many pieces of what was on its way are not among that. `running` are operations that
+    /// have begun and not ended.
+    pub(crate) fn image(&self, running: &[Done], mood: Mood, random: &mut Random) -> (Files, u64) {
         let mut files = self.durable.clone();
+        let mut n_lost = 0;
         for it in self.waiting.iter().chain(running) {
             match (&it.op, mood.sector) {
                 (Op::Write { file, at, bytes }, Some(sector)) => {
@@ -259,6 +261,8 @@ impl Disk {
                         let (piece, tail) = rest.split_at(to_edge.min(rest.len()));
                         if random.below(100) < mood.keep_percent {
                             put(files.entry(file.clone()).or_default(), place, piece);
+                        } else {
+                            n_lost += 1;
                         }
                         place += piece.len() as u64;
                         rest = tail;
@@ -266,13 +270,16 @@ impl Disk {
                 }
                 (Op::Sync { .. }, _) => {}
                 (op, _) if random.below(100) < mood.keep_percent => apply(&mut files, op),
-                _ => {}
+                _ => n_lost += 1,
             }
         }
         // A file that was made and whose folder was not flushed may be gone altogether.
-        files
-            .retain(|name, _| self.entries.contains(name) || random.below(100) < mood.keep_percent);
-        files
+        files.retain(|name, _| {
+            let is_kept = self.entries.contains(name) || random.below(100) < mood.keep_percent;
+            n_lost += u64::from(!is_kept);
+            is_kept
+        });
+        (files, n_lost)
     }
 }
 
@@ -337,9 +344,10 @@ mod tests {
         done(at_us, op)
     }
 
-    fn lost_all(disk: &Disk) -> Option<Vec<u8>> {
-        disk.image(&[], Mood::NOTHING, &mut Random::new(1, "test"))
-            .remove("db")
+    /// What is left of the file when nothing on its way survives, and how much did not.
+    fn lost_all(disk: &Disk) -> (Option<Vec<u8>>, u64) {
+        let (mut files, n_lost) = disk.image(&[], Mood::NOTHING, &mut Random::new(1, "test"));
+        (files.remove("db"), n_lost)
     }
 
     #[test]
@@ -377,7 +385,7 @@ mod tests {
             },
         ));
         disk.take(&write_at(30, 1, "b"));
-        assert_eq!(lost_all(&disk).unwrap(), b"a...");
+        assert_eq!(lost_all(&disk), (Some(b"a...".to_vec()), 1));
     }
 
     #[test]
@@ -391,7 +399,7 @@ mod tests {
                 file: Some("db".to_owned()),
             },
         ));
-        assert_eq!(lost_all(&disk).unwrap(), b"....");
+        assert_eq!(lost_all(&disk), (Some(b"....".to_vec()), 1));
     }
 
     #[test]
@@ -404,8 +412,8 @@ mod tests {
                 file: Some("db".to_owned()),
             },
         ));
-        assert_eq!(lost_all(&disk), None);
+        assert_eq!(lost_all(&disk), (None, 1));
         disk.take(&done(30, Op::Sync { file: None }));
-        assert_eq!(lost_all(&disk).unwrap(), b"a");
+        assert_eq!(lost_all(&disk), (Some(b"a".to_vec()), 0));
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::fleet::Fleet;
 use super::load::is_final;
@@ -14,9 +15,14 @@ use super::report::Report;
 use crate::client::Client;
 
 /// Longest wait for the end of one run that was acknowledged.
-const END_MAX: Duration = Duration::from_secs(150);
+pub(crate) const END_MAX: Duration = Duration::from_secs(150);
+/// Between two questions whether a run has ended.
+const WAIT: Duration = Duration::from_secs(20);
+/// How long the gateway may take to tell about runs that had their time: in any case, and for each.
+const GRACE: Duration = Duration::from_secs(5);
+const GRACE_EACH: Duration = Duration::from_millis(50);
 /// Findings of a kind that are told in full.
-const TOLD_MAX: usize = 8;
+pub(crate) const TOLD_MAX: usize = 8;
 
 /// How a run says that it was given up.
 const GIVEN_UP: &str = "workers were lost while they worked on this run";
@@ -67,6 +73,10 @@ pub(crate) struct Evidence {
     pub(crate) effects: BTreeMap<String, u32>,
     /// What `verify` found.
     pub(crate) findings: Vec<String>,
+    /// Processes that did not end when they were told to.
+    pub(crate) hung: Vec<String>,
+    /// How long was waited for ends.
+    pub(crate) patience: Duration,
 }
 
 /// The verdict.
@@ -91,7 +101,7 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     /// Writes the verdict into a report.
-    pub(crate) fn tell(&self, findings: &[String], report: &mut Report) {
+    pub(crate) fn tell(&self, evidence: &Evidence, report: &mut Report) {
         let n_failed = self.failed.len() as u64;
         report.figure("finished", self.done + self.given_up + n_failed);
         report.figure("done", self.done);
@@ -99,23 +109,33 @@ impl Verdict {
         report.figure("effects", self.effects);
         report.figure("unknown", self.unknown);
         report.figure("take-overs", self.take_overs);
-        let kinds: [(&'static str, &[String]); 9] = [
+        let kinds: [(&'static str, &[String]); 10] = [
             ("failed", &self.failed),
             ("lost", &self.lost),
-            ("without an end", &self.without_end),
             ("doubled", &self.doubled),
             ("vanished", &self.vanished),
             ("unannounced", &self.unannounced),
             ("not one final", &self.finals),
             ("illegal logs", &self.order),
             ("two keys one run", &self.one_run_two_keys),
+            ("hung at the stop", &evidence.hung),
+            ("verify findings", &evidence.findings),
         ];
         for (name, cases) in kinds {
             report.figure(name, cases.len() as u64);
             report.break_all(name, cases.iter().take(TOLD_MAX));
         }
-        report.figure("verify findings", findings.len() as u64);
-        report.break_all("verify", findings.iter().take(TOLD_MAX));
+        let without_end = self.without_end.iter().take(TOLD_MAX);
+        report.figure("without an end", self.without_end.len() as u64);
+        if END_MAX <= evidence.patience {
+            report.break_all("without an end", without_end);
+        } else {
+            // There was less time than a run may take: nobody knows what would have become of it.
+            let seconds = evidence.patience.as_secs();
+            for it in without_end {
+                report.needs(false, format!("the end of {it} after {seconds} s"));
+            }
+        }
     }
 }
 
@@ -161,13 +181,15 @@ pub(crate) fn judge(evidence: &Evidence) -> Verdict {
 }
 
 fn judge_run(key: &str, told: &Told, verdict: &mut Verdict) {
+    let n_open = verdict.without_end.len();
     match told.state.as_str() {
         "done" => verdict.done += 1,
         "failed" if told.reason.contains(GIVEN_UP) => verdict.given_up += 1,
         "failed" | "cancelled" => verdict.failed.push(format!("{key}: {}", told.reason)),
         other => verdict.without_end.push(format!("{key}: {other}")),
     }
-    if told.finals != 1 {
+    let is_open = verdict.without_end.len() != n_open;
+    if told.finals != u32::from(!is_open) {
         verdict.finals.push(format!("{key}: {}", told.finals));
     }
     let is_whole = told.places.iter().zip(1..).all(|(place, n)| *place == n);
@@ -202,32 +224,54 @@ fn line_of(command: &str) -> Option<&str> {
 
 /// Asks the gateway about every acknowledged run, waiting for the end of each, and reads what commands wrote. Then ends the
 /// fleet and verifies its store.
-pub(crate) async fn gather(fleet: &mut Fleet, acknowledged: Vec<String>) -> Result<Evidence> {
-    let mut evidence = Evidence::default();
-    let mut client = Client::connect(fleet.port).await?;
+pub(crate) async fn gather(
+    fleet: &mut Fleet,
+    acknowledged: Vec<String>,
+    patience: Duration,
+) -> Result<Evidence> {
     // One patience for all: a run that comes to its end late has had the time of those before it as well.
-    let until = tokio::time::Instant::now() + END_MAX;
-    for key in &acknowledged {
-        let told = told(&mut client, key, until).await?;
-        evidence.runs.insert(key.clone(), told);
-    }
-    evidence.acknowledged = acknowledged;
-    fleet.stop().await?;
-    evidence.effects = effects(&fleet.workspace())?;
-    evidence.findings = fleet.verify().await?;
-    Ok(evidence)
+    let until = Instant::now() + patience;
+    let grace = GRACE + GRACE_EACH * u32::try_from(acknowledged.len())?;
+    let asking = ask(fleet.port, &acknowledged, until);
+    let Ok(runs) = tokio::time::timeout_at(until + grace, asking).await else {
+        bail!(
+            "the gateway does not say what became of {} runs: {}",
+            acknowledged.len(),
+            fleet.tail("gateway.log")
+        );
+    };
+    Ok(Evidence {
+        runs: runs?,
+        acknowledged,
+        hung: fleet.stop().await?,
+        effects: effects(&fleet.workspace())?,
+        findings: fleet.verify().await?,
+        patience,
+    })
 }
 
-async fn told(client: &mut Client, key: &str, until: tokio::time::Instant) -> Result<Option<Told>> {
+async fn ask(port: u16, keys: &[String], until: Instant) -> Result<BTreeMap<String, Option<Told>>> {
+    let mut client = Client::connect(port).await?;
+    let mut runs = BTreeMap::new();
+    for key in keys {
+        runs.insert(key.clone(), told(&mut client, key, until).await?);
+    }
+    Ok(runs)
+}
+
+async fn told(client: &mut Client, key: &str, until: Instant) -> Result<Option<Told>> {
     let (state, reason) = loop {
-        let params = json!({ "runId": key, "timeoutMs": 20_000 });
+        let left = until.saturating_duration_since(Instant::now());
+        let wait_ms = u64::try_from(left.min(WAIT).as_millis())?;
+        let params = json!({ "runId": key, "timeoutMs": wait_ms });
         match client.call("agent.wait", params).await {
-            Ok(end) if is_final(&end) || until < tokio::time::Instant::now() => {
+            // The gateway has not heard of it.
+            Ok(end) if end["state"] == "unknown" => return Ok(None),
+            Ok(end) if is_final(&end) || left.is_zero() => {
                 let text = |name: &str| end[name].as_str().unwrap_or_default().to_owned();
                 break (text("state"), text("error"));
             }
             Ok(_) => {}
-            Err(error) if format!("{error:#}").contains("NOT_FOUND") => return Ok(None),
             Err(error) => return Err(error),
         }
     };
@@ -317,7 +361,7 @@ pub(crate) fn effects(workspace: &Path) -> Result<BTreeMap<String, u32>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
@@ -336,20 +380,47 @@ mod tests {
             .collect()
     }
 
-    fn evidence() -> Evidence {
-        let told = read_log("run_1".to_owned(), "done".to_owned(), &log("a"));
+    /// One run that went well.
+    pub(crate) fn evidence() -> Evidence {
+        evidence_of(&log("a"))
+    }
+
+    /// The same, after its first worker was lost.
+    pub(crate) fn evidence_with_take_over() -> Evidence {
+        evidence_of(&with_take_over(2))
+    }
+
+    fn evidence_of(entries: &[Value]) -> Evidence {
+        let told = read_log("run_1".to_owned(), "done".to_owned(), entries);
         Evidence {
             acknowledged: vec!["a".to_owned()],
             runs: BTreeMap::from([("a".to_owned(), Some(told))]),
             effects: BTreeMap::from([("a-0".to_owned(), 1)]),
-            findings: Vec::new(),
+            patience: END_MAX,
+            ..Evidence::default()
         }
     }
 
-    fn broken(evidence: &Evidence) -> Vec<String> {
+    fn with_take_over(fence: u64) -> Vec<Value> {
+        let mut entries = log("a");
+        entries.insert(
+            2,
+            json!({ "seq": 3, "at": 9, "entry": { "type": "claimed", "worker": "wrk_b", "fence": fence, "from": "lost_worker" } }),
+        );
+        for (n, entry) in (1..).zip(&mut entries) {
+            entry["seq"] = json!(n);
+        }
+        entries
+    }
+
+    fn told(evidence: &Evidence) -> Report {
         let mut report = Report::default();
-        judge(evidence).tell(&evidence.findings, &mut report);
-        report.broken
+        judge(evidence).tell(evidence, &mut report);
+        report
+    }
+
+    fn broken(evidence: &Evidence) -> Vec<String> {
+        told(evidence).broken
     }
 
     #[test]
@@ -400,10 +471,7 @@ mod tests {
     fn a_log_that_goes_on_behind_its_end_is_red() {
         let mut entries = log("a");
         entries.push(json!({ "seq": 6, "at": 9, "entry": { "type": "finished" } }));
-        let mut seen = evidence();
-        let told = read_log("run_1".to_owned(), "done".to_owned(), &entries);
-        seen.runs.insert("a".to_owned(), Some(told));
-        let broken = broken(&seen);
+        let broken = broken(&evidence_of(&entries));
         assert!(
             broken.iter().any(|it| it.starts_with("not one final")),
             "{broken:?}"
@@ -416,17 +484,7 @@ mod tests {
 
     #[test]
     fn a_fence_that_falls_is_red() {
-        let mut entries = log("a");
-        entries.insert(
-            2,
-            json!({ "seq": 3, "at": 9, "entry": { "type": "claimed", "worker": "wrk_b", "fence": 1, "from": "lost_worker" } }),
-        );
-        for (n, entry) in (1..).zip(&mut entries) {
-            entry["seq"] = json!(n);
-        }
-        let mut seen = evidence();
-        let told = read_log("run_1".to_owned(), "done".to_owned(), &entries);
-        seen.runs.insert("a".to_owned(), Some(told));
+        let seen = evidence_of(&with_take_over(1));
         assert_eq!(broken(&seen), ["illegal logs: a: fences [1, 1]"]);
     }
 
@@ -438,9 +496,7 @@ mod tests {
         for (n, entry) in (1..).zip(&mut entries) {
             entry["seq"] = json!(n);
         }
-        let mut seen = evidence();
-        let told = read_log("run_1".to_owned(), "done".to_owned(), &entries);
-        seen.runs.insert("a".to_owned(), Some(told));
+        let seen = evidence_of(&entries);
         assert_eq!(broken(&seen), ["doubled: a: call_1 was started 2 times"]);
     }
 
@@ -448,6 +504,27 @@ mod tests {
     fn what_verify_found_is_red() {
         let mut seen = evidence();
         seen.findings.push("entries: hole".to_owned());
-        assert_eq!(broken(&seen), ["verify: entries: hole"]);
+        assert_eq!(broken(&seen), ["verify findings: entries: hole"]);
+    }
+
+    #[test]
+    fn a_process_that_does_not_stop_is_red() {
+        let mut seen = evidence();
+        seen.hung.push("worker 1".to_owned());
+        assert_eq!(broken(&seen), ["hung at the stop: worker 1"]);
+    }
+
+    #[test]
+    fn a_run_without_an_end_is_red_when_it_had_its_time_and_unknown_when_it_had_not() {
+        let mut entries = log("a");
+        entries.pop();
+        let running = read_log("run_1".to_owned(), "running".to_owned(), &entries);
+        let mut seen = evidence();
+        seen.runs.insert("a".to_owned(), Some(running));
+        assert_eq!(broken(&seen), ["without an end: a: running"]);
+        seen.patience = Duration::from_secs(7);
+        let report = told(&seen);
+        assert_eq!(report.broken, Vec::<String>::new());
+        assert_eq!(report.untried, ["the end of a: running after 7 s"]);
     }
 }

@@ -7,11 +7,13 @@ use anyhow::Result;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::fleet::{Fleet, LEASE};
+use super::Scenario;
+use super::cx::{Cx, Postgres};
+use super::fleet::LEASE;
 use super::load::{Load, Plan, now_ms};
-use super::report::{Outcome, Report};
-use super::verdict::{Evidence, gather, judge};
-use super::{Cx, Scenario};
+use super::report::Report;
+use super::settle::{TakeOvers, settle};
+use super::verdict::Evidence;
 use crate::client::Client;
 
 const WORKERS: usize = 4;
@@ -77,15 +79,13 @@ impl Scenario for WorkersKilled {
         "kill -9 of workers over PostgreSQL: nothing acknowledged is lost, no effect happens twice, every run ends once"
     }
 
-    async fn run(&self, cx: &Cx) -> Result<Outcome> {
-        let cluster = match cx.cluster().await? {
-            Ok(cluster) => cluster,
-            Err(skipped) => return Ok(skipped),
-        };
-        let database = cluster.database().await?;
-        let url = cluster.url(&database);
-        let mut fleet = Fleet::new(cx.dir(), cx.binary()?, cx.model(), Some(&url), "").await?;
-        fleet.start(WORKERS).await?;
+    fn seconds(&self) -> u64 {
+        75
+    }
+
+    async fn run(&self, cx: &Cx) -> Result<Report> {
+        let mut stage = cx.stage(Postgres::Any, WORKERS).await?;
+        let fleet = &mut stage.fleet;
         let n_kills = cx.count(cx.options.kills, 200, 10_000);
         let mut random = cx.random();
         let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
@@ -114,15 +114,10 @@ impl Scenario for WorkersKilled {
         tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
         let mut report = Report::default();
         report.figure("lease ms", u64::try_from(LEASE.as_millis())?);
-        report.figure("kills", kills);
+        report.tried("kills", kills);
         report.figure("ended by themselves", revived);
-        report.figure("acknowledged", heard.acknowledged.len() as u64);
-        report.must(0 < kills, "nobody was killed");
-        let keys = heard.acknowledged.keys().cloned().collect();
-        let evidence = gather(&mut fleet, keys).await?;
+        let evidence = settle(cx, fleet, heard, TakeOvers::Wanted, &mut report).await?;
         report.spans("resume", &deaths.resumed(&evidence));
-        judge(&evidence).tell(&evidence.findings, &mut report);
-        cluster.drop_database(&database).await?;
-        Ok(Outcome::Ran(report))
+        Ok(report)
     }
 }

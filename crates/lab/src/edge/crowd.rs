@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::subject::{cpu, rss};
@@ -86,7 +87,7 @@ async fn half_open(port: u16, at: usize) -> Option<TcpStream> {
 }
 
 /// That many clients with the token. Those of before may still be on their way out, so a refusal is tried again.
-pub(super) async fn gather(port: u16, n: usize) -> Result<Vec<Socket>> {
+async fn gather(port: u16, n: usize) -> Result<Vec<Socket>> {
     let mut clients = Vec::with_capacity(n);
     let mut n_refused = 0;
     while clients.len() < n {
@@ -136,41 +137,71 @@ pub(super) async fn idle(port: u16, pid: u32, n: usize) -> Result<Came> {
     ))
 }
 
-/// Waits until the connections are lost, and dials until every client is back.
-pub(super) async fn come_back(port: u16, clients: Vec<Socket>) -> Result<Came> {
-    let n = clients.len();
-    let begun = Instant::now();
-    let returning = clients.into_iter().enumerate().map(|(at, mut lost)| {
-        tokio::spawn(async move {
-            while let Some(Ok(_)) = lost.next().await {}
-            drop(lost);
-            let mut pause = AGAIN_MS + at as u64 % AGAIN_SPREAD_MS;
-            loop {
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-                if let Ok(socket) = open(port, Mount::JsonRpc).await {
-                    return (begun.elapsed(), socket);
-                }
-                pause = (pause * 2).min(2_000);
-            }
-        })
-    });
-    let returning: Vec<_> = returning.collect();
-    let all = tokio::time::timeout(IN_MAX * 2, futures::future::join_all(returning)).await;
-    let Ok(all) = all else {
-        bail!("not all of {n} were back after {:?}", IN_MAX * 2);
-    };
-    let mut longest = Duration::ZERO;
-    let mut back = Vec::with_capacity(n);
-    for one in all {
-        let (took, socket) = one?;
-        longest = longest.max(took);
-        back.push(socket);
+/// Descriptors beside those of a crowd.
+pub(super) const SPARE_FILES: usize = 256;
+
+/// Clients of a gateway that dies under them, and that all come back at once.
+pub(crate) struct Storm {
+    begun: Instant,
+    clients: JoinSet<(Duration, Socket)>,
+}
+
+impl Storm {
+    /// How many files must be open at once for a storm of `n`.
+    pub(crate) fn files(n: usize) -> u64 {
+        // Those that are lost and those that come back.
+        (n * 2 + SPARE_FILES) as u64
     }
-    Ok(Came::new(
-        longest <= IN_MAX,
-        format!(
-            "{} of {n} back after {longest:.1?}, start included",
-            back.len()
-        ),
-    ))
+
+    /// Lets `n` clients in. From now on each waits until its connection is lost, and then dials until it is back.
+    pub(crate) async fn gather(port: u16, n: usize) -> Result<Self> {
+        let sockets = gather(port, n).await?;
+        let begun = Instant::now();
+        let mut clients = JoinSet::new();
+        for (at, lost) in sockets.into_iter().enumerate() {
+            clients.spawn(come_back(port, at, lost, begun));
+        }
+        Ok(Self { begun, clients })
+    }
+
+    /// Waits until all are back, the gateway having been killed and started again.
+    pub(crate) async fn passes(mut self) -> Result<Came> {
+        let n = self.clients.len();
+        let most = (IN_MAX * 2).saturating_sub(self.begun.elapsed());
+        let mut longest = Duration::ZERO;
+        let mut back = Vec::with_capacity(n);
+        let all = async {
+            while let Some(one) = self.clients.join_next().await {
+                let (took, socket) = one?;
+                longest = longest.max(took);
+                back.push(socket);
+            }
+            anyhow::Ok(())
+        };
+        match tokio::time::timeout(most, all).await {
+            Ok(all) => all?,
+            Err(_) => bail!("{} of {n} were back after {:?}", back.len(), IN_MAX * 2),
+        }
+        Ok(Came::new(
+            longest <= IN_MAX,
+            format!(
+                "{} of {n} back after {longest:.1?}, start included",
+                back.len()
+            ),
+        ))
+    }
+}
+
+/// Waits until a connection is lost, and dials until there is another. Returns when that was.
+async fn come_back(port: u16, at: usize, mut lost: Socket, begun: Instant) -> (Duration, Socket) {
+    while let Some(Ok(_)) = lost.next().await {}
+    drop(lost);
+    let mut pause = AGAIN_MS + at as u64 % AGAIN_SPREAD_MS;
+    loop {
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        if let Ok(socket) = open(port, Mount::JsonRpc).await {
+            return (begun.elapsed(), socket);
+        }
+        pause = (pause * 2).min(2_000);
+    }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
+use crate::limits;
 use crate::subject::{Home, Subject, free_port, mock, wait_http};
+pub(crate) use crowd::Storm;
 use watch::Watch;
 
 /// How many there are in a crowd.
@@ -24,9 +26,12 @@ pub(crate) struct Crowd {
     pub(crate) idle: usize,
 }
 
+/// Clients that come back at once.
+pub(crate) const RETURNING: usize = 1_000;
+
 const FULL: Crowd = Crowd {
     silent: 10_000,
-    returning: 1_000,
+    returning: RETURNING,
     idle: 10_000,
 };
 const QUICK: Crowd = Crowd {
@@ -34,8 +39,6 @@ const QUICK: Crowd = Crowd {
     returning: 200,
     idle: 500,
 };
-/// Descriptors beside those of the crowd.
-const SPARE_FILES: usize = 256;
 /// How long the gateway may take to be well again after a trial.
 const RECOVERY: Duration = Duration::from_secs(10);
 
@@ -50,9 +53,9 @@ struct Row {
 }
 
 /// What happened, and whether that is what must.
-struct Came {
-    said: String,
-    right: bool,
+pub(crate) struct Came {
+    pub(crate) said: String,
+    pub(crate) right: bool,
 }
 
 impl Came {
@@ -73,7 +76,10 @@ impl Row {
 /// Tries everything and prints a table; fails when something did not come to what it must.
 pub(crate) async fn run(binary: &Path, quick: bool) -> Result<()> {
     let crowd = if quick { QUICK } else { FULL };
-    watch::enough_files(crowd.silent.max(crowd.idle) + SPARE_FILES)?;
+    let n_files = crowd.silent.max(crowd.idle).max(crowd.returning * 2) + crowd::SPARE_FILES;
+    if let Err(why) = limits::open_files(n_files as u64)? {
+        bail!("{why}; `--quick` needs fewer");
+    }
     let dir = tempfile::tempdir()?;
     let model = mock().await?;
     let extra = format!(
@@ -96,20 +102,6 @@ pub(crate) async fn run(binary: &Path, quick: bool) -> Result<()> {
         bail!("{n_missed} of {} trials missed", edge.rows.len());
     }
     Ok(())
-}
-
-/// Lets the usual crowd of returning clients in, then does `restart` to the gateway. Whether all were back in time, and what
-/// happened in words.
-pub(crate) async fn storm(
-    port: u16,
-    restart: impl AsyncFnOnce() -> Result<()>,
-) -> Result<(bool, String)> {
-    watch::enough_files(FULL.returning * 2 + SPARE_FILES)?;
-    let clients = crowd::gather(port, FULL.returning).await?;
-    let back = tokio::spawn(crowd::come_back(port, clients));
-    restart().await?;
-    let came = back.await??;
-    Ok((came.right, came.said))
 }
 
 /// The gateway that is tried.
@@ -193,17 +185,16 @@ impl Edge {
 
     /// The gateway is killed under a crowd that comes back at once.
     async fn returning(&mut self, n: usize) -> Result<()> {
-        let clients = crowd::gather(self.port(), n).await?;
-        self.subject.kill().await?;
         let port = self.port();
-        let back = tokio::spawn(crowd::come_back(port, clients));
+        let storm = Storm::gather(port, n).await?;
+        self.subject.kill().await?;
         self.subject = self.home.gateway(port).await?.0;
         let trial = self.trial(
             "clients that come back at once",
             "all back ≤ 30 s",
             128 * MIB,
         );
-        trial.of(async { back.await? }).await;
+        trial.of(storm.passes()).await;
         Ok(())
     }
 

@@ -1,10 +1,8 @@
-//! The memory of a process while something happens to it, and the descriptors that we may have.
+//! The memory of a process while something happens to it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-use anyhow::{Context as _, Result, bail};
 
 use crate::subject::rss;
 
@@ -44,20 +42,4 @@ impl Watch {
             .load(Ordering::Relaxed)
             .saturating_sub(self.before)
     }
-}
-
-/// Fails when this process, and so the gateway that it starts, may not have `n` files open.
-pub(super) fn enough_files(n: usize) -> Result<()> {
-    let limits = std::fs::read_to_string("/proc/self/limits")?;
-    let line = limits.lines().find(|it| it.starts_with("Max open files"));
-    let soft: usize = line
-        .and_then(|it| it.split_whitespace().nth(3))
-        .and_then(|it| it.parse().ok())
-        .context("the limit of open files")?;
-    if soft < n {
-        bail!(
-            "{soft} files may be open, and this needs {n}: run `ulimit -n {n}` first, or use `--quick`"
-        );
-    }
-    Ok(())
 }
