@@ -16,6 +16,7 @@ mod host;
 mod node;
 mod parts;
 mod platform;
+mod scrap;
 mod setup;
 mod takeover;
 mod worker;

@@ -47,7 +47,7 @@ async fn bury(store: &dyn Store) -> Result<u64, StoreError> {
 }
 
 /// Whether it was a process of this machine and is none any more. In doubt it lives.
-fn is_dead(worker: &WorkerInfo) -> bool {
+pub(crate) fn is_dead(worker: &WorkerInfo) -> bool {
     let (Some(mark), Some(own)) = (&worker.process, process_mark(None)) else {
         return false;
     };

@@ -1,6 +1,7 @@
 //! Before something goes: show it, and let the person say so.
 
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::args::Removal;
 use crate::cx::Cx;
@@ -25,9 +26,16 @@ enum Doing {
     Removal,
 }
 
-/// Shows what will be done. Goes ahead with `--yes` or when the person agrees.
-pub(crate) async fn change(cx: &Cx<'_>, dry_run: bool, what: &[String]) -> Result<Go, Failure> {
-    if let Some(go) = unasked(cx, dry_run, Doing::Change, what)? {
+/// Shows what will be done. Goes ahead with `--yes` or when the person agrees. The document of a dry run has the plan in it,
+/// for programs.
+pub(crate) async fn change(
+    cx: &Cx<'_>,
+    dry_run: bool,
+    what: &[String],
+    plan: &(impl Serialize + Sync),
+) -> Result<Go, Failure> {
+    let plan = || serde_json::to_value(plan).unwrap_or_default();
+    if let Some(go) = unasked(cx, dry_run, Doing::Change, what, plan)? {
         return Ok(go);
     }
     for it in what {
@@ -48,7 +56,7 @@ pub(crate) async fn removal(
     name: &str,
     what: &[String],
 ) -> Result<Go, Failure> {
-    if let Some(go) = unasked(cx, removal.dry_run, Doing::Removal, what)? {
+    if let Some(go) = unasked(cx, removal.dry_run, Doing::Removal, what, Value::default)? {
         return Ok(go);
     }
     for it in what {
@@ -70,6 +78,7 @@ fn unasked(
     dry_run: bool,
     doing: Doing,
     what: &[String],
+    plan: impl FnOnce() -> Value,
 ) -> Result<Option<Go>, Failure> {
     let (key, doing, between) = match doing {
         Doing::Change => ("would", "", ", and "),
@@ -77,9 +86,14 @@ fn unasked(
     };
     if dry_run {
         match cx.terminal.form {
-            Form::Json => cx
-                .terminal
-                .document(&json!({ "dryRun": true, key: what }))?,
+            Form::Json => {
+                let mut document = json!({ "dryRun": true, key: what });
+                let plan = plan();
+                if !plan.is_null() {
+                    document["plan"] = plan;
+                }
+                cx.terminal.document(&document)?;
+            }
             Form::Human => {
                 let lines: Vec<String> =
                     what.iter().map(|it| format!("would {doing}{it}")).collect();

@@ -7,6 +7,9 @@ use adjutant_client::ClientError;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+/// The code of a failure that means: the reader of stdout has gone, say nothing more.
+const READER_GONE: &str = "READER_GONE";
+
 /// The exit codes, and nothing but these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -141,6 +144,16 @@ impl Failure {
     #[must_use]
     pub fn interrupted() -> Self {
         Self::new(Exit::Interrupted, "INTERRUPTED", "interrupted")
+    }
+
+    /// The reader of stdout has gone, and wants to hear nothing more.
+    #[must_use]
+    pub fn reader_gone() -> Self {
+        Self::new(Exit::Done, READER_GONE, "the reader has gone")
+    }
+
+    pub(crate) fn is_reader_gone(&self) -> bool {
+        self.code == READER_GONE
     }
 
     /// A file or stream could not be read or written.

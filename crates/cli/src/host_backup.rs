@@ -17,6 +17,12 @@ pub trait Backups: Send + Sync {
     /// [`Exit::NotFound`](crate::Exit::NotFound) when there is nothing yet, `Conflict` when the file exists.
     async fn backup(&self, options: BackupOptions) -> Result<BackupDone, Failure>;
 
+    /// What a restore would do, after everything of it was done that changes nothing.
+    ///
+    /// # Errors
+    /// As [`Backups::restore`].
+    async fn restore_plan(&self, options: &RestoreOptions) -> Result<RestorePlan, Failure>;
+
     /// What a restore would put aside: the state directory, if there is one.
     ///
     /// # Errors
@@ -64,6 +70,28 @@ pub struct BackupDone {
     pub database: Option<String>,
 }
 
+/// A backup that could be put in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestorePlan {
+    /// The state directory.
+    pub home: PathBuf,
+    /// Files that would come back.
+    pub files: u64,
+    /// When the backup was made.
+    pub made_at: Timestamp,
+    /// The version that made it.
+    pub made_by: String,
+    /// The PostgreSQL database that would be filled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// Settings in the backup that would be changed, so that they name it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<&'static str>,
+    /// Whether there is a state directory that would be moved aside.
+    pub replaces: bool,
+}
+
 /// A backup that was put in place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,6 +107,12 @@ pub struct RestoreDone {
     /// The PostgreSQL database that was filled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// Settings that were changed, so that they name it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<&'static str>,
+    /// The database that is used all the same, because the environment or another settings file names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overruled_by: Option<String>,
     /// Where the state directory of before is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aside: Option<PathBuf>,

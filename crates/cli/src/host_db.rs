@@ -21,10 +21,10 @@ pub trait Databases: Send + Sync {
     /// [`Exit::NotFound`](crate::Exit::NotFound) when there is none yet; when it cannot be reached or read.
     async fn db_status(&self, which: Option<String>) -> Result<DbStatus, Failure>;
 
-    /// The migrations that wait.
+    /// The migrations that wait, after everything was checked that can be without applying them.
     ///
     /// # Errors
-    /// As [`Databases::db_status`]; when its schema is newer or of another program.
+    /// As [`Databases::db_migrate`]; when its schema is newer or of another program.
     async fn db_pending(&self, which: Option<String>) -> Result<DbPending, Failure>;
 
     /// Applies the migrations that wait.
@@ -43,11 +43,16 @@ pub trait Databases: Send + Sync {
     /// [`Exit::Conflict`](crate::Exit::Conflict) when the file is there already.
     async fn db_export(&self, options: DbExport, seen: Seen<'_>) -> Result<DbExported, Failure>;
 
-    /// What a copy would move, after everything was checked that can be without moving it.
+    /// What a copy would move.
     ///
     /// # Errors
-    /// As [`Databases::db_copy`].
-    async fn db_copy_plan(&self, options: &DbCopy) -> Result<DbCopyPlan, Failure>;
+    /// As [`Databases::db_copy`], as far as that can be told without it, or by rehearsing it.
+    async fn db_copy_plan(
+        &self,
+        options: &DbCopy,
+        rehearse: Rehearse,
+        seen: Seen<'_>,
+    ) -> Result<DbCopyPlan, Failure>;
 
     /// Copies everything, and checks the copy.
     ///
@@ -65,12 +70,42 @@ pub enum KeepCopy {
     No,
 }
 
+/// Whether a copy is tried out before it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rehearse {
+    /// Everything is moved, and taken back: what the copy would refuse is refused.
+    Yes,
+    /// It is not: the copy follows.
+    No,
+}
+
+/// What a database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DbKind {
+    /// The file of the state directory.
+    Sqlite,
+    /// A database of a server.
+    Postgresql,
+}
+
+impl DbKind {
+    /// Its name for people and programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgresql => "postgresql",
+        }
+    }
+}
+
 /// A database as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DbStatus {
-    /// `sqlite` or `postgresql`.
-    pub kind: String,
+    /// What it is.
+    pub kind: DbKind,
     /// A path, or host and database; never user and password.
     pub at: String,
     /// Its schema.
@@ -121,8 +156,6 @@ pub struct DbSchema {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DbServer {
-    /// `connected`: a server that cannot be reached is an error.
-    pub connection: String,
     /// Its version.
     pub version: String,
     /// The login's role.
@@ -151,8 +184,10 @@ pub struct DbServer {
 pub struct DbPending {
     /// Where.
     pub at: String,
-    /// `sqlite` or `postgresql`.
-    pub kind: String,
+    /// What it is.
+    pub kind: DbKind,
+    /// The version of the schema; 0: there is none yet.
+    pub version: u32,
     /// Their names, in order.
     pub pending: Vec<String>,
 }

@@ -40,10 +40,12 @@ pub use host::{
     SandboxDriver, ServiceState, SetupAnswers, SetupDone, Severity, Stage, Verbosity, Wants,
     WorkerOptions, Workers,
 };
-pub use host_backup::{BackupDone, BackupOptions, Backups, RestoreDone, RestoreOptions};
+pub use host_backup::{
+    BackupDone, BackupOptions, Backups, RestoreDone, RestoreOptions, RestorePlan,
+};
 pub use host_db::{
-    Databases, DbCopied, DbCopy, DbCopyPlan, DbExport, DbExported, DbMigrated, DbPending, DbSchema,
-    DbSchemaState, DbServer, DbStatus, Existing, KeepCopy, Seen,
+    Databases, DbCopied, DbCopy, DbCopyPlan, DbExport, DbExported, DbKind, DbMigrated, DbPending,
+    DbSchema, DbSchemaState, DbServer, DbStatus, Existing, KeepCopy, Rehearse, Seen,
 };
 pub use host_node::{NodeControl, NodeOptions, NodeState};
 pub use host_tls::TlsState;

@@ -9,9 +9,6 @@ use crate::args::Global;
 use crate::failure::{Exit, Failure};
 use crate::render::{Paint, Screen};
 
-/// The code of a failure that means: the reader of stdout has gone, say nothing more.
-pub(crate) const READER_GONE: &str = "READER_GONE";
-
 /// The streams of a process, or of a test.
 pub(crate) struct Streams {
     pub(crate) out: Box<dyn Write + Send>,
@@ -202,9 +199,7 @@ impl Terminal {
         out.write_all(text.as_bytes())
             .and_then(|()| out.flush())
             .map_err(|error| match error.kind() {
-                std::io::ErrorKind::BrokenPipe => {
-                    Failure::new(Exit::Done, READER_GONE, "the reader has gone")
-                }
+                std::io::ErrorKind::BrokenPipe => Failure::reader_gone(),
                 _ => Failure::io("cannot write to stdout", &error),
             })
     }
@@ -267,7 +262,7 @@ impl Terminal {
 
     /// A failure: one document on stdout with `--json`, else words on stderr.
     pub(crate) fn fail(&self, failure: &Failure) {
-        if failure.code == READER_GONE {
+        if failure.is_reader_gone() {
             return;
         }
         match self.form {

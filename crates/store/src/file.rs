@@ -29,6 +29,9 @@ pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// The WAL file is cut back to this after a checkpoint.
 const WAL_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
+/// What the files of its log are called behind its own name.
+const LOG_SUFFIXES: [&str; 2] = ["-wal", "-shm"];
+
 /// Makes the file if there is none. A fresh directory entry is flushed before anything is acknowledged.
 pub(crate) fn make(path: &Path) -> Result<(), OpenError> {
     let io = |source| OpenError::Io {
@@ -89,25 +92,81 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// Writes the database of `dir` to `into`, as of one moment, also while another process uses it. `into` must not exist.
+/// Writes the database of `dir` to `into`, as of one moment, also while another process uses it. `into` must not exist, and
+/// does not exist before it is whole and on the disk.
 ///
 /// # Errors
-/// [`OpenError`]: the database cannot be read, or the file not be made.
+/// [`OpenError`]: the database cannot be read, or the file not be made. Nothing is left of it then.
 pub fn snapshot(dir: &Path, into: &Path) -> Result<(), OpenError> {
     let path = dir.join(FILE_NAME);
     let wrong = |error: rusqlite::Error| open_error(&path, &error);
-    let db = connect(&path).map_err(wrong)?;
-    // Made first, so that only its owner can ever read it; the statement fills an empty file.
-    drop(open_private(into).map_err(|source| OpenError::Io {
+    let io = |source| OpenError::Io {
         path: into.to_owned(),
         source,
-    })?);
-    let name = into.to_str().ok_or_else(|| OpenError::Io {
-        path: into.to_owned(),
-        source: std::io::Error::other("the name is not UTF-8"),
-    })?;
+    };
+    if into.exists() {
+        return Err(io(std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let db = connect(&path).map_err(wrong)?;
+    let partial = Partial::at(with_suffix(into, ".partial"))?;
+    // Made first, so that only its owner can ever read it; the statement fills an empty file.
+    drop(open_private(partial.path()).map_err(io)?);
+    let name = partial
+        .path()
+        .to_str()
+        .ok_or_else(|| io(std::io::Error::other("the name is not UTF-8")))?;
     db.execute("vacuum into ?", [name]).map_err(wrong)?;
-    Ok(())
+    partial.put_in_place(into).map_err(io)
+}
+
+/// A database that is written beside its place, and goes with its log unless it was put there.
+pub(crate) struct Partial(PathBuf);
+
+impl Partial {
+    /// Removes what an earlier try left there.
+    pub(crate) fn at(path: PathBuf) -> Result<Self, OpenError> {
+        remove(&path)?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Flushes it, which SQLite does not always do, and gives it its name.
+    pub(crate) fn put_in_place(&self, at: &Path) -> std::io::Result<()> {
+        open_private(&self.0)?.sync_all()?;
+        std::fs::rename(&self.0, at)?;
+        sync_dir(at)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // The next try removes what is left.
+        drop(remove(&self.0));
+    }
+}
+
+/// Removes a file with its log, if it is there.
+fn remove(path: &Path) -> Result<(), OpenError> {
+    remove_log(path)?;
+    remove_one(path.to_owned())
+}
+
+/// Removes the log of a file, if there is one.
+pub(crate) fn remove_log(path: &Path) -> Result<(), OpenError> {
+    LOG_SUFFIXES
+        .into_iter()
+        .try_for_each(|suffix| remove_one(with_suffix(path, suffix)))
+}
+
+fn remove_one(path: PathBuf) -> Result<(), OpenError> {
+    match std::fs::remove_file(&path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(OpenError::Io { path, source }),
+    }
 }
 
 /// Moves a damaged database aside, so that the next start begins empty. Only at the owner's explicit wish; nothing is
@@ -120,7 +179,7 @@ pub fn quarantine(lock: &Lock, at: Timestamp) -> Result<PathBuf, OpenError> {
     let aside = lock
         .dir()
         .join(format!("{FILE_NAME}.damaged-{}", at.as_millis()));
-    for suffix in ["-wal", "-shm", ""] {
+    for suffix in LOG_SUFFIXES.into_iter().chain([""]) {
         let (from, to) = (with_suffix(&path, suffix), with_suffix(&aside, suffix));
         if from.exists() {
             std::fs::rename(&from, &to).map_err(|source| OpenError::Io {
@@ -136,7 +195,8 @@ pub fn quarantine(lock: &Lock, at: Timestamp) -> Result<PathBuf, OpenError> {
     Ok(aside)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+/// The path with more at its end.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut text = path.as_os_str().to_owned();
     text.push(suffix);
     text.into()

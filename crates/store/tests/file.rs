@@ -11,7 +11,7 @@ use adjutant_domain::id::{OwnerId, SessionKey};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{AuditStore, SessionStore, StoreError};
 use adjutant_sim::{SimClock, SimEntropy};
-use adjutant_store::{Config, FILE_NAME, LocalBus, Lock, OpenError, Sqlite, quarantine};
+use adjutant_store::{Config, FILE_NAME, LocalBus, Lock, OpenError, Sqlite, quarantine, snapshot};
 
 fn open(dir: &Path) -> Result<Arc<Sqlite>, OpenError> {
     Sqlite::open(
@@ -113,6 +113,56 @@ fn damage_inside_the_file_is_found_and_never_served_as_data() {
         Err(error) => matches!(error, StoreError::Corrupt { .. }),
     };
     assert!(found, "{report:?}");
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|it| it.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+// covers: R23
+#[test]
+fn a_copy_of_the_file_is_there_whole_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (home, copies) = (dir.path().join("home"), dir.path().join("copies"));
+    std::fs::create_dir(&copies).unwrap();
+    let store = open(&home).unwrap();
+    for n in 0..200 {
+        let key = SessionKey::parse(format!("agent:main:{n}")).unwrap();
+        block_on(store.open_session(&OwnerId::local(), &key, None, None)).unwrap();
+    }
+    // What an earlier one left that was killed in the middle of it.
+    let into = copies.join("one.db");
+    std::fs::write(copies.join("one.db.partial"), b"half of it").unwrap();
+    snapshot(&home, &into).unwrap();
+    assert_eq!(names(&copies), ["one.db"]);
+    let mode = std::fs::metadata(&into).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let n: i64 = rusqlite::Connection::open(&into)
+        .unwrap()
+        .query_row("select count(*) from sessions", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(n, 200);
+    let again = snapshot(&home, &into);
+    assert!(
+        matches!(&again, Err(OpenError::Io { source, .. })
+            if source.kind() == std::io::ErrorKind::AlreadyExists),
+        "{again:?}"
+    );
+
+    // A database that can be read up to its middle.
+    let path = store.path().to_owned();
+    drop(store);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let begin = bytes.len() / 2;
+    bytes[begin..].fill(0xA5);
+    std::fs::write(&path, &bytes).unwrap();
+    snapshot(&home, &copies.join("two.db")).unwrap_err();
+    assert_eq!(names(&copies), ["one.db"]);
 }
 
 // covers: R38

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use adjutant_cli::{
-    BackupDone, BackupOptions, Backups, Exit, Failure, RestoreDone, RestoreOptions,
+    BackupDone, BackupOptions, Backups, Exit, Failure, RestoreDone, RestoreOptions, RestorePlan,
 };
 use adjutant_ports::clock::Clock as _;
 use async_trait::async_trait;
 
-use super::{BackupError, Image, Manifest, Workspaces, create_with, restore, rows};
+use super::error::failure;
+use super::{Image, Manifest, Workspaces, create, restore, rows};
 use crate::daemon::{Life, life};
 use crate::doors::SystemClock;
 use crate::host::Machine;
@@ -52,7 +53,7 @@ impl Backups for Machine {
             None => (Manifest::new(now), Image::File),
         };
         let database = manifest.database.clone();
-        let work = move || create_with(&home, &to, workspaces, &manifest, &image);
+        let work = move || create(&home, &to, workspaces, &manifest, &image);
         let made = tokio::task::spawn_blocking(work)
             .await
             .map_err(|error| Failure::new(Exit::Failed, "INTERNAL", error.to_string()))?
@@ -70,24 +71,60 @@ impl Backups for Machine {
         Ok(home.exists().then_some(home))
     }
 
-    async fn restore(&self, options: RestoreOptions) -> Result<RestoreDone, Failure> {
+    async fn restore_plan(&self, options: &RestoreOptions) -> Result<RestorePlan, Failure> {
         let home = self.home()?;
-        if let Some(text) = &options.database {
-            // What is wrong with it is told before anything is unpacked.
-            db::typed(text)?;
-        }
-        let back = restore(&home, &options.file, options.database.as_deref())
+        let would = restore::rehearse(&home, &options.file, typed(options)?, db::interrupted)
             .await
             .map_err(|error| failure(&error))?;
+        Ok(RestorePlan {
+            home,
+            files: would.files,
+            made_at: would.manifest.at,
+            made_by: would.manifest.version,
+            database: would.database,
+            settings: would.settings,
+            replaces: would.aside.is_some(),
+        })
+    }
+
+    async fn restore(&self, options: RestoreOptions) -> Result<RestoreDone, Failure> {
+        let home = self.home()?;
+        let back = restore::restore(&home, &options.file, typed(&options)?, db::interrupted)
+            .await
+            .map_err(|error| failure(&error))?;
+        let overruled_by = back.database.as_deref().and_then(|at| self.elsewhere(at));
         Ok(RestoreDone {
             home,
             files: back.files,
             made_at: back.manifest.at,
             made_by: back.manifest.version,
             database: back.database,
+            settings: back.settings,
+            overruled_by,
             aside: back.aside,
         })
     }
+}
+
+impl Machine {
+    /// The database that the settings in force name, if that is not `at`: the environment, or a file outside of the state
+    /// directory, has the last word.
+    fn elsewhere(&self, at: &str) -> Option<String> {
+        let (_, settings) = self.settings().ok()?;
+        let named = adjutant_store::database(&settings.current().tree.store, &db::variable).ok()?;
+        let named = match named {
+            Some(options) => options.shown().ok()?,
+            None => "the SQLite file".to_owned(),
+        };
+        (named != at).then_some(named)
+    }
+}
+
+/// The database that was named. What is wrong with it is told before anything is unpacked.
+fn typed(options: &RestoreOptions) -> Result<Option<&str>, Failure> {
+    let named = options.database.as_deref();
+    named.map(db::typed).transpose()?;
+    Ok(named)
 }
 
 /// A gateway may have been started over another database than the settings name: their rows are not what is wanted.
@@ -111,29 +148,4 @@ fn no_other_database(home: &Path, ours: Option<&str>) -> Result<(), Failure> {
     Err(Failure::new(Exit::Conflict, "CONFLICT", message).with_hint(
         "`adjutant config set store.database_url …` names what `--database-url` named; or stop the gateway",
     ))
-}
-
-fn failure(error: &BackupError) -> Failure {
-    match error {
-        BackupError::Store(error) => failures::open(error),
-        BackupError::NoStore { .. } => Failure::new(Exit::NotFound, "NOT_FOUND", error.to_string())
-            .with_hint("`adjutant setup` makes one; `ADJUTANT_HOME` names another directory"),
-        BackupError::Exists { .. } => Failure::new(Exit::Conflict, "CONFLICT", error.to_string())
-            .with_hint("remove it, or name another file"),
-        BackupError::Inside { .. } => Failure::new(Exit::Usage, "USAGE", error.to_string())
-            .with_hint("name a file in another folder, best on another disk"),
-        BackupError::Io { path, source } => Failure::io(path.display(), source),
-        BackupError::Rows(error) => db::failure(error),
-        BackupError::NoDatabase { .. } => Failure::new(Exit::Usage, "USAGE", error.to_string())
-            .with_hint("name an empty database with `--database env:NAME`; nothing was changed"),
-        BackupError::NoRows { .. } => Failure::new(Exit::Usage, "USAGE", error.to_string())
-            .with_hint("restore it without `--database`, then `adjutant db copy --to …`"),
-        BackupError::Settings { .. } => {
-            Failure::new(Exit::Config, "CONFIG", error.to_string()).with_hint("nothing was changed")
-        }
-        BackupError::Foreign { .. } => Failure::new(Exit::Failed, "FOREIGN", error.to_string())
-            .with_hint("nothing was changed"),
-        BackupError::Broken { .. } => Failure::new(Exit::Failed, "CORRUPT", error.to_string())
-            .with_hint("nothing was changed; try an older backup"),
-    }
 }

@@ -1,104 +1,230 @@
 //! The way back: unpacked beside the state directory, checked, and only then put in its place.
 
 use std::fs::{self, File};
+use std::future::Future;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::clock::Clock as _;
 use adjutant_ports::store::AuditStore as _;
 use adjutant_store::{Config, LocalBus, Lock, OpenError, Sqlite};
 
-use super::{
-    BackupError, FORMAT_FILE, FORMAT_ROWS, MANIFEST, MANIFEST_BYTES_MAX, Manifest, ROWS_NAME,
-    beside, io_error, private_file, rows,
-};
+use super::error::{BackupError, io_error};
+use super::rows::{self, Rows};
+use super::{FORMAT_FILE, FORMAT_ROWS, MANIFEST, MANIFEST_BYTES_MAX, Manifest, ROWS_NAME};
 use crate::doors::{OsEntropy, SystemClock};
-use crate::platform;
+use crate::scrap::{beside, private_file, with_suffix};
+use crate::{daemon, platform};
 
-/// What a restore did.
+/// What a restore did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Restored {
+pub(super) struct Restored {
     /// What the archive says of itself.
-    pub(crate) manifest: Manifest,
+    pub(super) manifest: Manifest,
     /// Files that were unpacked.
-    pub(crate) files: u64,
+    pub(super) files: u64,
     /// The server's database that was filled, if the archive holds the rows of one.
-    pub(crate) database: Option<String>,
+    pub(super) database: Option<String>,
+    /// The settings that were changed, so that they name it.
+    pub(super) settings: Vec<&'static str>,
     /// Where the state directory of before is now; none if there was none.
-    pub(crate) aside: Option<PathBuf>,
+    pub(super) aside: Option<PathBuf>,
 }
 
 /// Puts what is in `file` in the place of `home`, which is moved aside. Nothing is deleted, and nothing changes unless the
 /// store in the archive is whole. The rows of a server's database go into the empty one that `database` names, or else the
 /// settings in the archive.
-pub(crate) async fn restore(
+///
+/// The order is the point. Everything that can fail is done before the rows count, the settings among it; then only the
+/// check of the database and a rename are left. `stop` is asked for whenever something takes its time.
+///
+/// # Errors
+/// [`BackupError`], which says what was changed if something was.
+pub(super) async fn restore<S: Future<Output = ()>>(
     home: &Path,
     file: &Path,
     database: Option<&str>,
+    stop: impl Fn() -> S,
 ) -> Result<Restored, BackupError> {
     // Whoever uses it now must end first.
     let lock = match home.exists() {
         true => Some(Lock::acquire(home).map_err(OpenError::from)?),
         false => None,
     };
-    let staging = Staging(beside(home, "restoring"));
-    let (manifest, files) = unpack(file, &staging.0)?;
-    let filled = if manifest.format == FORMAT_ROWS {
-        Some(rows::fill(file, &staging.0, database).await?)
-    } else if database.is_some() {
-        return Err(BackupError::NoRows {
-            path: file.to_owned(),
-        });
-    } else {
-        check(file, &staging.0).await?;
-        None
-    };
-    let now = SystemClock::new().now();
-    let aside = match lock {
-        Some(lock) => {
-            let aside = free_name(home, now);
-            // A directory that is open cannot be renamed everywhere.
-            drop(lock);
-            fs::rename(home, &aside).map_err(io_error(home))?;
-            Some(aside)
+    let ready = prepare(home, file, database, &stop).await?;
+    let done = ready.would(home, SystemClock::new().now());
+    let Ready { staging, rows, .. } = ready;
+    if let Some(rows) = &rows {
+        rows.fill(stop()).await?;
+        let checked = tokio::select! {
+            biased;
+            () = stop() => Err(BackupError::Interrupted),
+            checked = rows.check(file) => checked,
+        };
+        if let Err(source) = checked {
+            let is_of_use = !matches!(source, BackupError::Broken { .. });
+            return Err(rows.filled(home, is_of_use.then(|| staging.keep()), source));
         }
-        None => None,
+    }
+    // A directory that is open cannot be renamed everywhere.
+    drop(lock);
+    match (put_in_place(home, &staging, done.aside.as_deref()), &rows) {
+        (Ok(()), _) => Ok(done),
+        (Err(error @ BackupError::Unflushed { .. }), _) | (Err(error), None) => Err(error),
+        (Err(error), Some(rows)) => Err(rows.filled(home, Some(staging.keep()), error)),
+    }
+}
+
+/// Does everything of a [`restore`] that changes nothing, so that whatever it would refuse is refused.
+///
+/// # Errors
+/// As [`restore`].
+pub(super) async fn rehearse<S: Future<Output = ()>>(
+    home: &Path,
+    file: &Path,
+    database: Option<&str>,
+    stop: impl Fn() -> S,
+) -> Result<Restored, BackupError> {
+    daemon::must_be_free(home)?;
+    let ready = prepare(home, file, database, &stop).await?;
+    if let Some(rows) = &ready.rows {
+        rows.rehearse(stop()).await?;
+    }
+    Ok(ready.would(home, SystemClock::new().now()))
+}
+
+/// What was unpacked and found good.
+struct Ready {
+    manifest: Manifest,
+    files: u64,
+    staging: Staging,
+    /// Those of a server's database, and where they go.
+    rows: Option<Rows>,
+}
+
+impl Ready {
+    fn would(&self, home: &Path, now: Timestamp) -> Restored {
+        let aside = with_suffix(home, &format!(".before-restore-{}", now.as_millis()));
+        Restored {
+            manifest: self.manifest.clone(),
+            files: self.files,
+            database: self.rows.as_ref().map(|it| it.at().to_owned()),
+            settings: self.rows.as_ref().map_or(vec![], |it| it.settings.clone()),
+            aside: home.exists().then_some(aside),
+        }
+    }
+}
+
+/// Unpacks the archive beside `home`, and checks what can be checked of it and of where it goes.
+async fn prepare<S: Future<Output = ()>>(
+    home: &Path,
+    file: &Path,
+    database: Option<&str>,
+    stop: &impl Fn() -> S,
+) -> Result<Ready, BackupError> {
+    let staging = Staging::make(beside(home, "restoring"))?;
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let mut unpacking = tokio::task::spawn_blocking({
+        let (file, into, is_stopped) =
+            (file.to_owned(), staging.0.clone(), Arc::clone(&is_stopped));
+        move || unpack(&file, &into, &is_stopped)
+    });
+    let unpacked = tokio::select! {
+        biased;
+        () = stop() => {
+            is_stopped.store(true, Ordering::Relaxed);
+            // It writes into the folder that is to go.
+            drop(unpacking.await);
+            return Err(BackupError::Interrupted);
+        }
+        unpacked = &mut unpacking => unpacked,
     };
+    let (manifest, files) = unpacked.map_err(|error| BackupError::Unchecked {
+        reason: error.to_string(),
+    })??;
+    let checked = async {
+        if manifest.format == FORMAT_ROWS {
+            return rows::prepare(file, &staging.0, database).await.map(Some);
+        }
+        if database.is_some() {
+            return Err(BackupError::NoRows {
+                path: file.to_owned(),
+            });
+        }
+        check(file, &staging.0).await.map(|()| None)
+    };
+    let rows = tokio::select! {
+        biased;
+        () = stop() => return Err(BackupError::Interrupted),
+        rows = checked => rows?,
+    };
+    Ok(Ready {
+        manifest,
+        files,
+        staging,
+        rows,
+    })
+}
+
+/// Moves `home` to `aside`, if there is something, and what was unpacked to `home`.
+pub(super) fn put_in_place(
+    home: &Path,
+    staging: &Staging,
+    aside: Option<&Path>,
+) -> Result<(), BackupError> {
+    if let Some(aside) = aside {
+        fs::rename(home, aside).map_err(io_error(home))?;
+    }
     if let Err(source) = fs::rename(&staging.0, home) {
-        if let Some(aside) = &aside {
-            fs::rename(aside, home).map_err(io_error(aside))?;
+        if let Some(aside) = aside {
+            fs::rename(aside, home).map_err(|source| BackupError::Aside {
+                home: home.to_owned(),
+                aside: aside.to_owned(),
+                source,
+            })?;
         }
         return Err(io_error(home)(source));
     }
-    if let Some(parent) = home.parent() {
-        platform::flush_folder(parent).map_err(io_error(parent))?;
-    }
-    Ok(Restored {
-        manifest,
-        files,
-        database: filled,
-        aside,
+    let flushed = home.parent().map_or(Ok(()), platform::flush_folder);
+    flushed.map_err(|source| BackupError::Unflushed {
+        home: home.to_owned(),
+        source,
     })
 }
 
 /// A folder that goes unless it was put in its place.
-struct Staging(PathBuf);
+pub(super) struct Staging(PathBuf);
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        // It may have been renamed.
         drop(fs::remove_dir_all(&self.0));
     }
 }
 
-fn free_name(home: &Path, now: Timestamp) -> PathBuf {
-    let mut name = home.as_os_str().to_owned();
-    name.push(format!(".before-restore-{}", now.as_millis()));
-    PathBuf::from(name)
+impl Staging {
+    /// A new folder: one that is there already is nobody's to remove.
+    pub(super) fn make(path: PathBuf) -> Result<Self, BackupError> {
+        let made = platform::folders(0o700).create(&path);
+        made.map_err(io_error(&path))?;
+        Ok(Self(path))
+    }
+
+    /// It stays where it is.
+    fn keep(mut self) -> PathBuf {
+        // What is dropped then is no folder of anybody.
+        std::mem::take(&mut self.0)
+    }
 }
 
-fn unpack(file: &Path, into: &Path) -> Result<(Manifest, u64), BackupError> {
+fn unpack(
+    file: &Path,
+    into: &Path,
+    is_stopped: &AtomicBool,
+) -> Result<(Manifest, u64), BackupError> {
     let foreign = |reason: String| BackupError::Foreign {
         path: file.to_owned(),
         reason,
@@ -111,11 +237,11 @@ fn unpack(file: &Path, into: &Path) -> Result<(Manifest, u64), BackupError> {
         return Err(foreign("it is no tar archive".to_owned()));
     };
     let manifest = manifest_of(first).map_err(foreign)?;
-    platform::folders(0o700)
-        .create(into)
-        .map_err(io_error(into))?;
     let (mut files, mut store) = (0, false);
     for entry in entries {
+        if is_stopped.load(Ordering::Relaxed) {
+            return Err(BackupError::Interrupted);
+        }
         let mut entry = entry.map_err(|error| foreign(error.to_string()))?;
         let kind = entry.header().entry_type();
         let name = entry
@@ -143,7 +269,7 @@ fn unpack(file: &Path, into: &Path) -> Result<(Manifest, u64), BackupError> {
                 .create(folder)
                 .map_err(io_error(folder))?;
         }
-        let mut out = private_file(&path)?;
+        let mut out = private_file(&path).map_err(io_error(&path))?;
         io::copy(&mut entry, &mut out).map_err(|error| foreign(error.to_string()))?;
         let mode = entry.header().mode().unwrap_or(0o600);
         platform::set_file_mode(&out, mode & 0o700 | 0o600).map_err(io_error(&path))?;

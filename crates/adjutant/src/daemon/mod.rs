@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use adjutant_cli::{Exit, Failure, GatewayOptions, GatewayState, Reachable, TlsState};
 use adjutant_client::{Client, ClientError, Credential};
 use adjutant_domain::time::Timestamp;
+use adjutant_store::{LockError, OpenError};
 
 use crate::platform::{self, Ending};
 
@@ -104,6 +105,19 @@ pub(crate) fn life(home: &Path) -> Life {
                 said,
             }
         }
+    }
+}
+
+/// Refuses a state directory that a process holds, as taking its lock would, without taking it.
+pub(crate) fn must_be_free(home: &Path) -> Result<(), OpenError> {
+    match life(home) {
+        Life::Down | Life::Stale { .. } => Ok(()),
+        Life::Up { pid, said } => Err(LockError::Held {
+            dir: home.to_owned(),
+            pid,
+            address: said.and_then(|it| Some(it.address?.to_string())),
+        }
+        .into()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use adjutant_cli::{Failure, Follow, LogOptions, Wants};
 
 use crate::platform::file_number;
+use crate::scrap::with_suffix;
 
 /// Most lines to begin with.
 const LINES_MAX: u32 = 100_000;
@@ -106,9 +107,7 @@ fn text_of(line: &[u8]) -> String {
 }
 
 fn old_name(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{number}"));
-    path.with_file_name(name)
+    with_suffix(path, &format!(".{number}"))
 }
 
 /// Reads on where it stopped, and in the new file once the old one was moved away.

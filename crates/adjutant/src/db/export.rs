@@ -1,8 +1,6 @@
 //! Rows as lines, to a file or to stdout.
 
-use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
 
 use adjutant_cli::{DbExport, DbExported, Existing, Exit, Failure, Seen};
 use adjutant_ports::clock::Clock as _;
@@ -10,7 +8,7 @@ use adjutant_store::copy::{self, Counts, Database, Selection};
 
 use super::failure;
 use crate::doors::SystemClock;
-use crate::platform;
+use crate::scrap::Scrap;
 
 /// Something that counts what goes through.
 struct Counting<W> {
@@ -27,16 +25,6 @@ impl<W: Write> Write for Counting<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
-    }
-}
-
-/// A file that goes unless it was put in its place.
-struct Partial(PathBuf);
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // It may have been renamed.
-        drop(fs::remove_file(&self.0));
     }
 }
 
@@ -75,12 +63,11 @@ pub(super) async fn export(
         return Err(Failure::usage(format!("`{}` is a folder", path.display()))
             .with_hint("name a file in it"));
     }
-    let mut name = path.clone().into_os_string();
-    name.push(format!(".partial-{}", std::process::id()));
-    let partial = Partial(PathBuf::from(name));
+    let partial = Scrap::beside(&path, "partial");
     let wrong = |error: io::Error| Failure::io(path.display(), &error);
+    // Only its owner may read it: it holds every word.
     let mut to = Counting {
-        out: BufWriter::new(private_file(&partial.0).map_err(wrong)?),
+        out: BufWriter::new(partial.create().map_err(wrong)?),
         bytes: 0,
     };
     let rows = write(from, &selection, &mut to, seen).await?;
@@ -89,22 +76,12 @@ pub(super) async fn export(
         .out
         .into_inner()
         .map_err(|error| wrong(error.into_error()))?;
-    file.sync_all().map_err(wrong)?;
-    fs::rename(&partial.0, &path).map_err(wrong)?;
-    if let Some(folder) = path.parent() {
-        platform::flush_folder(folder).map_err(wrong)?;
-    }
+    partial.put_in_place(&file, &path).map_err(wrong)?;
     Ok(DbExported {
         out: Some(path),
         rows,
         bytes,
     })
-}
-
-/// Only its owner may read it: it holds every word.
-fn private_file(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    platform::with_mode(options.write(true).create_new(true), 0o600).open(path)
 }
 
 async fn write(

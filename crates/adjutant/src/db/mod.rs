@@ -3,26 +3,26 @@
 mod export;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use adjutant_cli::{
-    Databases, DbCopied, DbCopy, DbCopyPlan, DbExport, DbExported, DbMigrated, DbPending, DbSchema,
-    DbSchemaState, DbServer, DbStatus, Exit, Failure, KeepCopy, Seen,
+    Databases, DbCopied, DbCopy, DbCopyPlan, DbExport, DbExported, DbKind, DbMigrated, DbPending,
+    DbSchema, DbSchemaState, DbServer, DbStatus, Exit, Failure, KeepCopy, Rehearse, Seen,
 };
 use adjutant_ports::clock::Clock as _;
 use adjutant_ports::store::{AuditStore as _, StoreError, VerifyReport};
-use adjutant_store::copy::{self, CopyError, Database, SchemaState};
+use adjutant_store::copy::{self, CopyError, Database, Moved, SchemaState};
 use adjutant_store::{
     Config, LocalBus, Lock, OpenError, Postgres, PostgresError, PostgresOptions, Sqlite,
 };
 
 use crate::daemon::{self, Life};
 use crate::doors::{OsEntropy, SystemClock};
-use crate::failures;
 use crate::host::Machine;
+use crate::{failures, takeover};
 
 /// What a person types for the SQLite file of the state directory.
 const SQLITE: &str = "sqlite";
@@ -30,6 +30,19 @@ const SQLITE: &str = "sqlite";
 /// The variables of this process in which URLs may be.
 pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Resolves when Ctrl-C is pressed. From the first call on, that ends the process no more.
+pub(crate) async fn interrupted() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        // It cannot be heard here, so it ends the process.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Refuses a server's database that a gateway or a worker uses.
+pub(crate) async fn must_be_unused(database: &Database) -> Result<(), CopyError> {
+    copy::check_unused(database, &takeover::is_dead).await
 }
 
 /// A database, and the state directory it belongs to.
@@ -43,6 +56,18 @@ impl Place {
     /// lock, but the gateway of this directory may use it.
     fn hold(&self) -> Result<Lock, Failure> {
         Lock::acquire(&self.home).map_err(|error| failures::open(&error.into()))
+    }
+
+    /// Refuses what [`Place::hold`] would, and holds nothing.
+    fn must_be_free(&self) -> Result<(), Failure> {
+        daemon::must_be_free(&self.home).map_err(|error| failures::open(&error))
+    }
+
+    fn kind(&self) -> DbKind {
+        match self.database {
+            Database::Sqlite(_) => DbKind::Sqlite,
+            Database::Postgres(_) => DbKind::Postgresql,
+        }
     }
 
     fn shown(&self) -> Result<String, Failure> {
@@ -131,7 +156,7 @@ impl Databases for Machine {
             _ => None,
         };
         Ok(DbStatus {
-            kind: place.database.kind().to_owned(),
+            kind: place.kind(),
             at: found.at,
             schema: DbSchema {
                 state: match found.schema.state {
@@ -149,7 +174,6 @@ impl Databases for Machine {
             tables: found.tables.into_iter().collect(),
             in_use_by,
             server: found.server.map(|it| DbServer {
-                connection: "connected".to_owned(),
                 version: it.version,
                 role: it.login,
                 bypasses_row_security: it.bypasses_row_security,
@@ -167,13 +191,15 @@ impl Databases for Machine {
     async fn db_pending(&self, which: Option<String>) -> Result<DbPending, Failure> {
         let place = self.database(which.as_deref())?;
         place.must_exist()?;
-        let pending = copy::migrations_pending(&place.database)
-            .await
-            .map_err(|error| failure(&error))?;
+        let schema = schema(&place).await?;
+        if place.kind() == DbKind::Sqlite && !schema.pending.is_empty() {
+            place.must_be_free()?;
+        }
         Ok(DbPending {
             at: place.shown()?,
-            kind: place.database.kind().to_owned(),
-            pending,
+            kind: place.kind(),
+            version: schema.found,
+            pending: schema.pending,
         })
     }
 
@@ -188,9 +214,7 @@ impl Databases for Machine {
             Database::Sqlite(_) => Some(place.hold()?),
             Database::Postgres(_) => None,
         };
-        let applied = copy::migrations_pending(&place.database)
-            .await
-            .map_err(|error| failure(&error))?;
+        let applied = schema(&place).await?.pending;
         let kept = match (&place.database, applied.first(), keeping) {
             (Database::Sqlite(dir), Some(first), KeepCopy::Yes) => Some(keep(dir, first)?),
             _ => None,
@@ -211,15 +235,22 @@ impl Databases for Machine {
         let work = export::export(&place.database, options, seen);
         tokio::select! {
             done = work => done,
-            _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+            // The file takes its place at the very end.
+            () = interrupted() => Err(Failure::interrupted()),
         }
     }
 
-    async fn db_copy_plan(&self, options: &DbCopy) -> Result<DbCopyPlan, Failure> {
+    async fn db_copy_plan(
+        &self,
+        options: &DbCopy,
+        rehearse: Rehearse,
+        seen: Seen<'_>,
+    ) -> Result<DbCopyPlan, Failure> {
         let (from, to) = self.places(options)?;
-        drop(from.hold()?);
+        from.must_be_free()?;
         let plan = async {
-            copy::check_unused(&from.database).await?;
+            must_be_unused(&from.database).await?;
+            must_be_unused(&to.database).await?;
             let found = copy::status(&from.database).await?;
             match found.schema.state {
                 SchemaState::Current => {}
@@ -232,22 +263,19 @@ impl Databases for Machine {
                     });
                 }
             }
-            match copy::check_target(&to.database).await {
-                // A file that is made.
-                Err(CopyError::Missing { .. }) => {}
-                other => other?,
+            copy::check_target(&to.database).await?;
+            if rehearse == Rehearse::No {
+                return Ok(found.tables.into_iter().collect());
             }
-            Ok(found.tables)
+            let now = SystemClock::new().now();
+            let tell = |moved: Moved<'_>| seen(moved.table, moved.rows);
+            copy::rehearse_copy(&from.database, &to.database, now, &tell, interrupted()).await
         };
-        let tables: Vec<(String, u64)> = plan.await.map_err(|error| failure(&error))?;
-        let copied = copy::copied_tables();
+        let tables: BTreeMap<String, u64> = plan.await.map_err(|error| failure(&error))?;
         Ok(DbCopyPlan {
             from: from.shown()?,
             to: to.shown()?,
-            rows: tables
-                .into_iter()
-                .filter(|(table, _)| copied.contains(&table.as_str()))
-                .collect(),
+            rows: copied_only(tables),
         })
     }
 
@@ -256,27 +284,38 @@ impl Databases for Machine {
         // Both are of one state directory, and its gateway uses one of them.
         let lock = from.hold()?;
         let work = async {
-            copy::check_unused(&from.database).await?;
+            must_be_unused(&from.database).await?;
+            must_be_unused(&to.database).await?;
             let now = SystemClock::new().now();
-            copy::copy(&from.database, &to.database, now, &|moved| {
-                seen(moved.table, moved.rows);
-            })
-            .await
+            let tell = |moved: Moved<'_>| seen(moved.table, moved.rows);
+            copy::copy(&from.database, &to.database, now, &tell, interrupted()).await
         };
-        let rows = tokio::select! {
-            done = work => done.map_err(|error| failure(&error))?,
-            _ = tokio::signal::ctrl_c() => return Err(Failure::interrupted().with_hint(
-                "the target is as empty as before and the source was only read: the copy can be made again",
-            )),
-        };
-        let found = match &to.database {
-            Database::Sqlite(_) => check_file(lock).await?,
-            Database::Postgres(server) => {
-                drop(lock);
-                check_server(server.clone()).await?
+        let rows = work.await.map_err(|error| failure(&error))?;
+        let at = to.shown()?;
+        let next = match &to.database {
+            Database::Sqlite(_) => "adjutant config unset store.database_url".to_owned(),
+            Database::Postgres(_) => {
+                format!(
+                    "adjutant config set store.database_url {}",
+                    quoted(&options.to)
+                )
             }
         };
-        let at = to.shown()?;
+        // The copy is there from here on, whatever happens.
+        let check = async {
+            match &to.database {
+                Database::Sqlite(_) => check_file(lock).await,
+                Database::Postgres(server) => {
+                    drop(lock);
+                    check_server(server.clone()).await
+                }
+            }
+        };
+        let found = tokio::select! {
+            found = check => found,
+            () = interrupted() => Err(Failure::interrupted()),
+        };
+        let found = found.map_err(|failure| unchecked(&at, &next, failure))?;
         if let Some(first) = found.findings.first() {
             return Err(Failure::new(
                 Exit::Failed,
@@ -289,25 +328,40 @@ impl Databases for Machine {
             .with_hint("do not use the copy; `adjutant verify` tells whether the source is whole")
             .with_details(serde_json::json!({ "findings": found.findings })));
         }
-        let next = match &to.database {
-            Database::Sqlite(_) => "adjutant config unset store.database_url".to_owned(),
-            Database::Postgres(_) => {
-                format!(
-                    "adjutant config set store.database_url {}",
-                    quoted(&options.to)
-                )
-            }
-        };
         Ok(DbCopied {
             from: from.shown()?,
             to: at,
-            rows: rows
-                .into_iter()
-                .filter(|(table, _)| table != "feed")
-                .collect(),
+            rows: copied_only(rows),
             checked: found.checked.into_iter().collect::<BTreeMap<_, _>>(),
             next,
         })
+    }
+}
+
+async fn schema(place: &Place) -> Result<copy::Schema, Failure> {
+    copy::schema(&place.database)
+        .await
+        .map_err(|error| failure(&error))
+}
+
+/// Without what is no table of an owner or the installation.
+fn copied_only(mut rows: BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let copied = copy::copied_tables();
+    rows.retain(|table, _| copied.contains(&table.as_str()));
+    rows
+}
+
+/// What kept a copy that is there from being checked.
+fn unchecked(at: &str, next: &str, why: Failure) -> Failure {
+    Failure {
+        message: format!(
+            "everything was copied to {at}, but it was not checked: {}",
+            why.message
+        ),
+        hint: Some(format!(
+            "the source is as it was; to go on with the copy: `{next}`, then `adjutant verify` checks it"
+        )),
+        ..why
     }
 }
 
@@ -322,7 +376,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// A copy of the file beside it, as it is before a migration.
-fn keep(dir: &std::path::Path, first: &str) -> Result<PathBuf, Failure> {
+fn keep(dir: &Path, first: &str) -> Result<PathBuf, Failure> {
     let name = format!("{}.before-{first}", adjutant_store::FILE_NAME);
     let mut path = dir.join(&name);
     if path.exists() {
@@ -357,10 +411,7 @@ pub(crate) async fn check_server(options: PostgresOptions) -> Result<VerifyRepor
     report(&shown, store.verify().await)
 }
 
-fn report(
-    at: &std::path::Path,
-    found: Result<VerifyReport, StoreError>,
-) -> Result<VerifyReport, Failure> {
+fn report(at: &Path, found: Result<VerifyReport, StoreError>) -> Result<VerifyReport, Failure> {
     found.map_err(|error| failures::store(at, &error))
 }
 
@@ -397,12 +448,13 @@ pub(crate) fn failure(error: &CopyError) -> Failure {
              `drop schema adjutant cascade` in PostgreSQL, another place for the file in SQLite",
         ),
         CopyError::InUse { .. } => Failure::new(Exit::Conflict, "CONFLICT", said).with_hint(
-            "stop every gateway and worker that uses it: what they write meanwhile would not be in the copy",
+            "stop every gateway and worker that uses it: what they write meanwhile would get lost or mixed in. A worker that \
+             died is forgotten after a minute, and a pooler may keep connections for a while",
         ),
         CopyError::NoSuchTable { .. } => Failure::usage(said),
         CopyError::Output(source) if source.kind() == std::io::ErrorKind::BrokenPipe => {
             // The reader of stdout has gone, and wants to hear nothing more.
-            Failure::new(Exit::Done, "READER_GONE", said)
+            Failure::reader_gone()
         }
         CopyError::Output(_) | CopyError::Input(_) => Failure::new(Exit::Failed, "IO", said),
         CopyError::UnknownTable { .. }
@@ -414,6 +466,13 @@ pub(crate) fn failure(error: &CopyError) -> Failure {
         | CopyError::Cut => {
             Failure::new(Exit::Failed, "COPY", said).with_hint("nothing was copied")
         }
+        CopyError::Interrupted => Failure::interrupted().with_hint(
+            "the target is as empty as before and the source was only read: it can be done again",
+        ),
+        CopyError::Unsure { .. } => Failure::new(Exit::Failed, "STORE", said).with_hint(
+            "look with `adjutant db status`, naming it by `--database`; nothing else was changed, and before it is done \
+             again the target has to be empty",
+        ),
         CopyError::Failed { .. } | CopyError::Stopped => Failure::new(Exit::Failed, "STORE", said)
             .with_hint("nothing was copied; it can be done again"),
     }

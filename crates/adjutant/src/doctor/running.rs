@@ -15,6 +15,7 @@ use adjutant_protocol::methods::system::{Status, StatusParams, VerifyRun};
 
 use super::{Findings, Subject, VerifyStore, WAIT_MAX, size};
 use crate::daemon::{Life, life, state};
+use crate::scrap::with_suffix;
 
 /// A write-ahead log larger than this was not moved into the database for long.
 const WAL_BYTES_MAX: u64 = 64 << 20;
@@ -81,8 +82,7 @@ fn store_file(path: &Path, found: &mut Findings) {
             "check the disk and the permissions",
         ),
     }
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
+    let wal = with_suffix(path, "-wal");
     let bytes = std::fs::metadata(wal).map_or(0, |it| it.len());
     found.expect(
         "store.wal",

@@ -1,17 +1,18 @@
 //! An installation that moves: real runs in a SQLite file, copied to a real PostgreSQL, driven on there, saved and restored
 //! into another database, all with the program as a person uses it.
 
+use std::io::Read as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::cluster::cluster;
+use crate::cluster::{Database, cluster, connect, runtime};
 
 /// The program over one state directory.
 struct Installation<'a> {
     home: &'a Path,
-    urls: [(&'static str, String); 2],
+    urls: Vec<(&'static str, String)>,
 }
 
 impl Installation<'_> {
@@ -56,7 +57,7 @@ impl Installation<'_> {
 }
 
 fn gateway(of: &Installation<'_>, method: &str, params: &Value) -> Value {
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
     let mut socket = std::os::unix::net::UnixStream::connect(of.home.join("gateway.sock")).unwrap();
     let body = serde_json::json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
         .to_string();
@@ -103,26 +104,83 @@ fn question(of: &Installation<'_>) -> String {
     panic!("nobody asks");
 }
 
-/// Saved while it runs, and back into another database.
-fn saved_and_restored(it: &Installation<'_>, folder: &Path, into: &str) {
+/// The archive with the hash of a record in its audit chain changed, which only a check of everything finds.
+fn with_a_broken_chain(archive: &Path, into: &Path) {
+    let mut from = tar::Archive::new(std::fs::File::open(archive).unwrap());
+    let mut to = tar::Builder::new(std::fs::File::create(into).unwrap());
+    for entry in from.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let (mut header, name) = (entry.header().clone(), entry.path().unwrap().into_owned());
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        if name == Path::new("adjutant-rows.jsonl") {
+            let text = String::from_utf8(bytes).unwrap();
+            let lines = text.lines().map(|line| {
+                if line.starts_with("{\"table\":\"audit\"") {
+                    format!("{}\n", line.replacen("\"by\":\"", "\"by\":\"not ", 1))
+                } else {
+                    format!("{line}\n")
+                }
+            });
+            bytes = lines.collect::<String>().into_bytes();
+        }
+        header.set_size(bytes.len() as u64);
+        to.append_data(&mut header, &name, bytes.as_slice())
+            .unwrap();
+    }
+    to.finish().unwrap();
+}
+
+/// Saved while it runs, and back into other databases.
+fn saved_and_restored(it: &Installation<'_>, folder: &Path, moved: &Database, restored: &Database) {
     let home = it.home;
     let archive = folder.join("all.tar");
     let archive = archive.to_str().unwrap();
     it.says(&["backup", archive]);
-    it.ends(5, &["restore", archive, "--yes"]);
+    for how in ["--yes", "--dry-run"] {
+        it.ends(5, &["restore", archive, how]);
+    }
     it.says(&["gateway", "stop"]);
-    let full = it.ends(5, &["restore", archive, "--yes"]);
-    assert!(full.contains("is not empty"), "{full}");
+    for how in ["--yes", "--dry-run"] {
+        let full = it.ends(5, &["restore", archive, how]);
+        assert!(full.contains("is not empty"), "{full}");
+    }
     let token = std::fs::read(home.join("token")).unwrap();
     std::fs::write(home.join("workspace/notes.md"), "lost").unwrap();
-    let back = it.says(&["restore", archive, "--database", "env:RESTORED", "--yes"]);
-    assert!(back.contains("its rows are in "), "{back}");
+
+    // What is there for good although the restore did not come to its end is told.
+    let broken = folder.join("broken.tar");
+    with_a_broken_chain(Path::new(archive), &broken);
+    let broken = broken.to_str().unwrap();
+    let said = it.ends(1, &["restore", broken, "--database", "env:BROKEN", "--yes"]);
+    assert!(
+        said.contains("the rows are in ") && !said.contains("nothing was changed"),
+        "{said}"
+    );
+    assert!(it.rows("env:BROKEN")["runs"].as_u64().unwrap() > 0);
+    assert_eq!(
+        std::fs::read(home.join("workspace/notes.md")).unwrap(),
+        b"lost"
+    );
+
+    let into = ["restore", archive, "--database", "env:RESTORED"];
+    let would = it.says(&[&into[..], &["--dry-run"]].concat());
+    assert!(would.contains("would set `store.database_url`"), "{would}");
+    it.ends(3, &["db", "status", "--database", "env:RESTORED"]);
+    let back = it.says(&[&into[..], &["--yes"]].concat());
+    assert!(
+        back.contains("its rows are in ") && back.contains("`store.database_url`"),
+        "{back}"
+    );
     assert_eq!(std::fs::read(home.join("token")).unwrap(), token);
     let notes = std::fs::read_to_string(home.join("workspace/notes.md")).unwrap();
     assert_eq!(notes, "hello");
     it.says(&["verify"]);
     let status = it.json(&["db", "status"]);
-    assert!(status["at"].as_str().unwrap().ends_with(into), "{status}");
+    assert!(
+        status["at"].as_str().unwrap().ends_with(&restored.name),
+        "{status}"
+    );
     it.says(&["gateway", "start"]);
     let again = say(it, "parked-key", "write \"hello\" to notes.md");
     assert_eq!(
@@ -130,6 +188,21 @@ fn saved_and_restored(it: &Installation<'_>, folder: &Path, into: &str) {
         (&"parked-key".into(), &"ok".into())
     );
     it.says(&["gateway", "stop"]);
+
+    // Another way to say where the settings lead anyhow: they stay as they are.
+    runtime().block_on(async {
+        let admin = connect(&moved.url).await;
+        admin
+            .batch_execute("drop schema adjutant cascade")
+            .await
+            .unwrap();
+    });
+    let back = it.says(&["restore", archive, "--database", "env:SAME", "--yes"]);
+    assert!(!back.contains("`store.database_url`"), "{back}");
+    assert_eq!(
+        it.says(&["config", "get", "store.database_url"]).trim(),
+        "env:MOVED"
+    );
 }
 
 // covers: R5, R10, R14, R23, R38, S48
@@ -137,15 +210,17 @@ fn saved_and_restored(it: &Installation<'_>, folder: &Path, into: &str) {
 fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
     let Some(cluster) = cluster() else { return };
     // Nobody has made a schema there.
-    let (moved, restored) = (cluster.empty_database(), cluster.empty_database());
+    let [moved, restored, broken] = [(); 3].map(|()| cluster.empty_database());
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     std::fs::create_dir(&home).unwrap();
     let it = Installation {
         home: &home,
-        urls: [
+        urls: vec![
             ("MOVED", moved.url.clone()),
+            ("SAME", moved.url.clone()),
             ("RESTORED", restored.url.clone()),
+            ("BROKEN", broken.url.clone()),
         ],
     };
     it.ends(3, &["db", "status"]);
@@ -175,6 +250,7 @@ fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
     it.ends(2, &["db", "copy", "--to", "env:MOVED"]);
     let said = it.says(&["db", "copy", "--to", "env:MOVED", "--dry-run"]);
     assert!(said.starts_with("would copy "), "{said}");
+    it.ends(3, &["db", "status", "--database", "env:MOVED"]);
     let before = it.rows("sqlite");
     let done = it.json(&["db", "copy", "--to", "env:MOVED", "--yes"]);
     assert_eq!(
@@ -218,7 +294,7 @@ fn an_installation_moves_goes_on_and_comes_back_from_a_backup() {
     let found = it.says(&["memory", "search", "printer"]);
     assert!(found.contains("upstairs"), "{found}");
 
-    saved_and_restored(&it, folder.path(), &restored.name);
+    saved_and_restored(&it, folder.path(), &moved, &restored);
 
     // And home again, into a file.
     it.says(&["db", "copy", "--to", "sqlite", "--yes"]);

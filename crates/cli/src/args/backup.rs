@@ -30,6 +30,7 @@ pub(crate) struct BackupArgs {
 /// made over PostgreSQL go into an empty database.
 #[derive(Debug, Args)]
 #[command(after_help = "EXAMPLES:
+  adjutant restore adjutant-2026-11-28.tar --dry-run
   adjutant restore adjutant-2026-11-28.tar
   ADJUTANT_HOME=~/elsewhere adjutant restore adjutant-2026-11-28.tar
   adjutant restore adjutant-2026-11-28.tar --database env:ADJUTANT_NEW_DB")]
@@ -38,7 +39,8 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
     /// Empty PostgreSQL database for the rows of the backup, instead of the one its settings name: `env:NAME` or
-    /// `file:/path` where its URL is, or a URL without a password. It is set in the restored settings.
+    /// `file:/path` where its URL is, or a URL without a password. The restored settings are made to name it, unless they
+    /// lead there anyhow.
     #[arg(long, value_name = "WHERE")]
     pub(crate) database: Option<String>,
     #[command(flatten)]

@@ -88,7 +88,7 @@ EXIT CODES:
         /// Where from; the settings' database without it.
         #[arg(long, value_name = "WHERE")]
         from: Option<String>,
-        /// Show what would be copied and whether it could be, and change nothing.
+        /// Do everything but keep it: show what would be copied, refuse what would be refused, and change nothing.
         #[arg(long)]
         dry_run: bool,
     },

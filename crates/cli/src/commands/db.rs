@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
 use crate::args::DbCommand;
 use crate::confirm::{self, Go};
 use crate::cx::Cx;
 use crate::failure::{Exit, Failure};
-use crate::host_db::{DbCopy, DbExport, DbSchemaState, DbServer, DbStatus, Existing, KeepCopy};
+use crate::host_db::{
+    DbCopy, DbExport, DbKind, DbMigrated, DbSchemaState, DbServer, DbStatus, Existing, KeepCopy,
+    Rehearse,
+};
 use crate::render::{Table, size, words};
 use crate::terminal::{Form, Terminal};
 
@@ -98,7 +99,7 @@ fn status_text(found: &DbStatus, terminal: &Terminal) -> String {
         DbSchemaState::Foreign => format!("of another program, from migration {}", schema.version),
     };
     let mut facts = vec![
-        ("database", format!("{} {}", found.kind, found.at)),
+        ("database", format!("{} {}", found.kind.word(), found.at)),
         ("schema", state),
         ("size", size(found.bytes)),
     ];
@@ -151,8 +152,7 @@ fn server_facts(server: &DbServer) -> Vec<(&'static str, String)> {
     facts.push((
         "connection",
         format!(
-            "{}, {}, {} there and back, {} besides",
-            server.connection,
+            "{}, {} there and back, {} besides",
             server.tls.as_deref().unwrap_or("not encrypted"),
             shown_time(server.round_trip_micros),
             words(server.connections, "other", "others"),
@@ -177,9 +177,17 @@ async fn migrate(
 ) -> Result<Exit, Failure> {
     let found = cx.host.db_pending(which.clone()).await?;
     if found.pending.is_empty() {
-        let document = json!({ "at": found.at, "applied": [] });
-        cx.terminal.show(&document, || {
-            format!("{} has the newest schema: nothing to do", found.at)
+        if dry_run && cx.terminal.form == Form::Json {
+            confirm::change(cx, dry_run, &[], &found).await?;
+            return Ok(Exit::Done);
+        }
+        let nothing = DbMigrated {
+            at: found.at,
+            applied: Vec::new(),
+            copy: None,
+        };
+        cx.terminal.show(&nothing, || {
+            format!("{} has the newest schema: nothing to do", nothing.at)
         })?;
         return Ok(Exit::Done);
     }
@@ -190,19 +198,19 @@ async fn migrate(
         found.pending.join(", ")
     );
     let mut will = vec![what];
-    match (found.kind.as_str(), keeping) {
-        ("sqlite", KeepCopy::Yes) => {
+    match (found.kind, keeping) {
+        (DbKind::Sqlite, KeepCopy::Yes) => {
             will.push("keep a copy of the file as it is, beside it".to_owned())
         }
-        ("sqlite", KeepCopy::No) => {}
+        (DbKind::Sqlite, KeepCopy::No) => {}
         // A first schema: there is nothing to keep.
-        _ if found.pending.iter().any(|it| it.starts_with("0001_")) => {}
-        _ => will.push(
+        (DbKind::Postgresql, _) if found.version == 0 => {}
+        (DbKind::Postgresql, _) => will.push(
             "keep no copy: make one before with `adjutant backup`, by the program of before"
                 .to_owned(),
         ),
     }
-    if confirm::change(cx, dry_run, &will).await? == Go::NoFurther {
+    if confirm::change(cx, dry_run, &will, &found).await? == Go::NoFurther {
         return Ok(Exit::Done);
     }
     let done = cx.host.db_migrate(which, keeping).await?;
@@ -252,7 +260,17 @@ async fn export(cx: &Cx<'_>, options: DbExport) -> Result<Exit, Failure> {
 }
 
 async fn copy(cx: &Cx<'_>, options: DbCopy, dry_run: bool) -> Result<Exit, Failure> {
-    let plan = cx.host.db_copy_plan(&options).await?;
+    let rehearse = match dry_run {
+        true => Rehearse::Yes,
+        false => Rehearse::No,
+    };
+    let line = StatusLine::new(&cx.terminal, "trying out");
+    let plan = cx
+        .host
+        .db_copy_plan(&options, rehearse, &|table, rows| line.show(table, rows))
+        .await;
+    line.end();
+    let plan = plan?;
     let total: u64 = plan.rows.values().sum();
     let what = format!(
         "copy {} of {} from {} to {}",
@@ -261,12 +279,7 @@ async fn copy(cx: &Cx<'_>, options: DbCopy, dry_run: bool) -> Result<Exit, Failu
         plan.from,
         plan.to
     );
-    if dry_run && cx.terminal.form == Form::Json {
-        cx.terminal
-            .document(&json!({ "dryRun": true, "plan": plan }))?;
-        return Ok(Exit::Done);
-    }
-    if confirm::change(cx, dry_run, &[what]).await? == Go::NoFurther {
+    if confirm::change(cx, dry_run, &[what], &plan).await? == Go::NoFurther {
         return Ok(Exit::Done);
     }
     let line = StatusLine::new(&cx.terminal, "copying");

@@ -29,6 +29,17 @@ async fn nothing_is_migrated_before_somebody_said_so() {
         "{}",
         dry.out
     );
+    let dry = piped(&host, "db migrate --dry-run --json").await.document();
+    assert_eq!(
+        (&dry["dryRun"], &dry["plan"]["version"]),
+        (&true.into(), &5.into())
+    );
+    let nothing = piped(&host, "db migrate --database sqlite --dry-run --json").await;
+    let nothing = nothing.document();
+    assert_eq!(
+        (&nothing["dryRun"], &nothing["would"]),
+        (&true.into(), &serde_json::json!([]))
+    );
     let unasked = piped(&host, "db migrate").await;
     assert_eq!(unasked.exit, Exit::Usage);
     assert!(unasked.err.contains("--yes"), "{}", unasked.err);
@@ -49,7 +60,21 @@ async fn a_copy_says_what_it_moves_and_what_makes_it_count() {
         dry.out,
         "would copy 3 rows of 1 table from /state/adjutant.db to db.example.com:5432/adjutant\n"
     );
-    assert!(!host.asked().iter().any(|it| it.starts_with("copy")));
+    let dry = piped(&host, "db copy --to env:DB --dry-run --json").await;
+    let document = dry.document();
+    assert_eq!(document["dryRun"], true);
+    assert_eq!(document["plan"]["rows"]["threads"], 3);
+    assert!(
+        document["would"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("copy 3 rows")
+    );
+    let asked = host.asked();
+    assert!(
+        asked.iter().all(|it| it.starts_with("plan Yes")),
+        "{asked:?}"
+    );
     let done = piped(&host, "db copy --to env:DB --yes").await;
     assert_eq!(done.exit, Exit::Done);
     insta::assert_snapshot!(done.out);
@@ -82,4 +107,34 @@ async fn an_export_to_stdout_says_nothing_else_there() {
     );
     let alone = piped(&host, "db export --force").await;
     assert_eq!(alone.exit, Exit::Usage);
+}
+
+#[tokio::test]
+async fn a_dry_run_of_a_restore_asks_for_the_plan_and_restores_nothing() {
+    let host = FakeHost::new();
+    let dry = piped(&host, "restore a.tar --database env:DB --dry-run").await;
+    assert_eq!(dry.exit, Exit::Done);
+    insta::assert_snapshot!(dry.out, @r"
+    would fill env:DB with its rows
+    would set `store.database_url` in the restored settings
+    would move everything in /state aside, and delete nothing
+    would restore 3 files to /state, as of 2023-11-14T22:13:20.000Z
+    ");
+    let document = piped(&host, "restore a.tar --dry-run --json")
+        .await
+        .document();
+    assert_eq!(
+        (&document["dryRun"], &document["plan"]["files"]),
+        (&true.into(), &3.into())
+    );
+    assert_eq!(host.asked(), ["plan a.tar", "plan a.tar"]);
+    let done = piped(&host, "restore a.tar --database env:DB --yes").await;
+    assert!(
+        done.out.contains(
+            "its rows are in env:DB; the restored settings were changed to name it: `store.database_url`"
+        ),
+        "{}",
+        done.out
+    );
+    assert_eq!(host.asked().last().unwrap(), "restore a.tar");
 }

@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 
 use crate::failure::{Exit, Failure};
 use crate::host::*;
-use crate::host_backup::{BackupDone, BackupOptions, Backups, RestoreDone, RestoreOptions};
+use crate::host_backup::{
+    BackupDone, BackupOptions, Backups, RestoreDone, RestoreOptions, RestorePlan,
+};
 use crate::host_db::*;
 use crate::host_node::{NodeControl, NodeOptions, NodeState};
 
@@ -118,6 +120,23 @@ impl Backups for FakeHost {
         Ok(Some("/state".into()))
     }
 
+    async fn restore_plan(&self, options: &RestoreOptions) -> Result<RestorePlan, Failure> {
+        self.note(format!("plan {}", options.file.display()));
+        Ok(RestorePlan {
+            home: "/state".into(),
+            files: 3,
+            made_at: Timestamp::from_millis(1_700_000_000_000),
+            made_by: "0.1.0".to_owned(),
+            database: options.database.clone(),
+            settings: options
+                .database
+                .iter()
+                .map(|_| "store.database_url")
+                .collect(),
+            replaces: true,
+        })
+    }
+
     async fn restore(&self, options: RestoreOptions) -> Result<RestoreDone, Failure> {
         self.note(format!("restore {}", options.file.display()));
         Ok(RestoreDone {
@@ -125,6 +144,12 @@ impl Backups for FakeHost {
             files: 3,
             made_at: Timestamp::from_millis(1_700_000_000_000),
             made_by: "0.1.0".to_owned(),
+            settings: options
+                .database
+                .iter()
+                .map(|_| "store.database_url")
+                .collect(),
+            overruled_by: None,
             database: options.database,
             aside: Some("/state.before".into()),
         })
@@ -136,7 +161,7 @@ impl Databases for FakeHost {
     async fn db_status(&self, which: Option<String>) -> Result<DbStatus, Failure> {
         let is_behind = which.as_deref() == Some("env:OLD");
         Ok(DbStatus {
-            kind: "postgresql".to_owned(),
+            kind: DbKind::Postgresql,
             at: "db.example.com:5432/adjutant".to_owned(),
             schema: DbSchema {
                 state: if is_behind {
@@ -155,7 +180,6 @@ impl Databases for FakeHost {
             tables: [("runs".to_owned(), 12), ("threads".to_owned(), 3)].into(),
             in_use_by: None,
             server: Some(DbServer {
-                connection: "connected".to_owned(),
                 version: "15.8".to_owned(),
                 role: "adjutant_daily".to_owned(),
                 bypasses_row_security: false,
@@ -174,7 +198,8 @@ impl Databases for FakeHost {
         let is_new = which.as_deref() == Some("sqlite");
         Ok(DbPending {
             at: "/state/adjutant.db".to_owned(),
-            kind: "sqlite".to_owned(),
+            kind: DbKind::Sqlite,
+            version: 5,
             pending: (!is_new)
                 .then(|| "0006_more".to_owned())
                 .into_iter()
@@ -205,8 +230,14 @@ impl Databases for FakeHost {
         })
     }
 
-    async fn db_copy_plan(&self, options: &DbCopy) -> Result<DbCopyPlan, Failure> {
-        self.note(format!("plan {options:?}"));
+    async fn db_copy_plan(
+        &self,
+        options: &DbCopy,
+        rehearse: Rehearse,
+        seen: Seen<'_>,
+    ) -> Result<DbCopyPlan, Failure> {
+        self.note(format!("plan {rehearse:?} {options:?}"));
+        seen("threads", 3);
         Ok(DbCopyPlan {
             from: "/state/adjutant.db".to_owned(),
             to: "db.example.com:5432/adjutant".to_owned(),

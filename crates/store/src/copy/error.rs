@@ -102,6 +102,17 @@ pub enum CopyError {
         /// What it said.
         reason: String,
     },
+    /// The target did not answer the commit, or did not say that it is on the disk. Everything is there, or nothing.
+    #[error("`{at}`: {reason}; what was sent is all there, or nothing of it")]
+    Unsure {
+        /// Where.
+        at: String,
+        /// What it said.
+        reason: String,
+    },
+    /// It was stopped before the target was asked to keep anything.
+    #[error("interrupted")]
+    Interrupted,
     /// No such table can be exported.
     #[error("there is no table `{table}` to export; there are {known}")]
     NoSuchTable {
@@ -147,7 +158,7 @@ fn listed(tables: &[(String, u64)]) -> String {
 }
 
 impl CopyError {
-    pub(crate) fn sqlite(at: &str) -> impl Fn(rusqlite::Error) -> Self + use<> {
+    pub(super) fn sqlite(at: &str) -> impl Fn(rusqlite::Error) -> Self + use<> {
         let at = at.to_owned();
         move |error| Self::Failed {
             at: at.clone(),
@@ -155,7 +166,7 @@ impl CopyError {
         }
     }
 
-    pub(crate) fn postgres(at: &str) -> impl Fn(tokio_postgres::Error) -> Self + use<> {
+    pub(super) fn postgres(at: &str) -> impl Fn(tokio_postgres::Error) -> Self + use<> {
         let at = at.to_owned();
         move |error| Self::Failed {
             at: at.clone(),

@@ -1,6 +1,7 @@
 //! From a source to a target: batches through a channel that holds a few.
 
 use std::io::BufRead;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -9,21 +10,21 @@ use tokio::task::JoinHandle;
 use adjutant_domain::time::Timestamp;
 
 use crate::copy::lines::{self, Header, Writer};
-use crate::copy::plan::{Kind, Table};
+use crate::copy::plan::{self, Kind, Table};
 use crate::copy::{CopyError, Counts, Database, Moved, Selection, postgres, sqlite};
 
 /// Rows of a batch.
-pub(crate) const BATCH_ROWS: usize = 256;
+pub(super) const BATCH_ROWS: usize = 256;
 /// Bytes of a batch, about.
-pub(crate) const BATCH_BYTES: usize = 1024 * 1024;
+pub(super) const BATCH_BYTES: usize = 1024 * 1024;
 /// Batches on the way.
 const BATCHES: usize = 4;
 
 /// A row by column.
-pub(crate) type Row = Map<String, Value>;
+pub(super) type Row = Map<String, Value>;
 
 /// What a source hands on. Without an end, there is no copy.
-pub(crate) enum Batch {
+pub(super) enum Batch {
     Begin(Header),
     Rows {
         table: &'static Table,
@@ -34,24 +35,24 @@ pub(crate) enum Batch {
 
 /// Where a source puts its batches.
 #[derive(Clone)]
-pub(crate) struct Outlet(Sender<Batch>);
+pub(super) struct Outlet(Sender<Batch>);
 
 impl Outlet {
     /// From a thread that may wait.
-    pub(crate) fn send(&self, batch: Batch) -> Result<(), CopyError> {
+    pub(super) fn send(&self, batch: Batch) -> Result<(), CopyError> {
         self.0
             .blocking_send(batch)
             .map_err(|_gone| CopyError::Stopped)
     }
 
     /// From a task.
-    pub(crate) async fn pass(&self, batch: Batch) -> Result<(), CopyError> {
+    pub(super) async fn pass(&self, batch: Batch) -> Result<(), CopyError> {
         self.0.send(batch).await.map_err(|_gone| CopyError::Stopped)
     }
 }
 
 impl Selection {
-    pub(crate) fn takes(&self, table: &Table) -> bool {
+    pub(super) fn takes(&self, table: &Table) -> bool {
         match self {
             Self::Data => table.kind == Kind::Owned,
             Self::Tables(names) => names.iter().any(|name| name == table.name),
@@ -61,13 +62,13 @@ impl Selection {
 }
 
 /// Somebody who reads.
-pub(crate) struct Source {
+pub(super) struct Source {
     batches: Receiver<Batch>,
     work: JoinHandle<Result<(), CopyError>>,
 }
 
 impl Source {
-    pub(crate) fn start(from: Database, selection: Selection, at: Timestamp) -> Self {
+    pub(super) fn start(from: Database, selection: Selection, at: Timestamp) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES);
         let outlet = Outlet(sender);
         let work = match from {
@@ -81,7 +82,7 @@ impl Source {
         Self { batches, work }
     }
 
-    pub(crate) fn lines(from: impl BufRead + Send + 'static) -> Self {
+    pub(super) fn lines(from: impl BufRead + Send + 'static) -> Self {
         let (sender, batches) = mpsc::channel(BATCHES);
         let outlet = Outlet(sender);
         let work = tokio::task::spawn_blocking(move || lines::read(from, &outlet));
@@ -90,17 +91,19 @@ impl Source {
 }
 
 /// Somebody who takes.
-pub(crate) enum Target<'w> {
+pub(super) enum Target<'w> {
     Lines(Writer<'w>),
-    Sqlite(Box<sqlite::Sink>),
+    /// A database whose schema is not there yet, so that nothing can be tried in it.
+    Nowhere,
+    Sqlite(Box<sqlite::Sink>, PathBuf),
     Postgres(Box<postgres::Sink>),
 }
 
 impl Target<'_> {
     /// Prepares an empty database; refuses any other.
-    pub(crate) async fn open(to: &Database) -> Result<Self, CopyError> {
+    pub(super) async fn open(to: &Database) -> Result<Self, CopyError> {
         Ok(match to {
-            Database::Sqlite(dir) => Self::Sqlite(Box::new(sqlite::Sink::open(dir)?)),
+            Database::Sqlite(dir) => Self::Sqlite(Box::new(sqlite::Sink::open(dir)?), dir.clone()),
             Database::Postgres(options) => {
                 Self::Postgres(Box::new(postgres::Sink::open(options).await?))
             }
@@ -110,7 +113,8 @@ impl Target<'_> {
     async fn begin(&mut self, header: &Header) -> Result<(), CopyError> {
         match self {
             Self::Lines(it) => it.begin(header),
-            Self::Sqlite(it) => it.begin(header),
+            Self::Nowhere => Ok(()),
+            Self::Sqlite(it, _) => it.begin(header),
             Self::Postgres(it) => it.begin(header),
         }
     }
@@ -118,24 +122,45 @@ impl Target<'_> {
     async fn rows(&mut self, table: &'static Table, rows: Vec<Row>) -> Result<(), CopyError> {
         match self {
             Self::Lines(it) => it.rows(table, &rows),
-            Self::Sqlite(it) => it.rows(table, &rows),
+            Self::Nowhere => Ok(()),
+            Self::Sqlite(it, _) => it.rows(table, &rows),
             Self::Postgres(it) => it.rows(table, rows).await,
         }
     }
 
-    async fn end(self, counts: &Counts) -> Result<(), CopyError> {
+    /// Refuses other numbers of rows than were sent.
+    async fn compare(&mut self, counts: &Counts) -> Result<(), CopyError> {
+        match self {
+            Self::Lines(_) | Self::Nowhere => Ok(()),
+            Self::Sqlite(it, _) => it.compare(counts),
+            Self::Postgres(it) => it.compare(counts).await,
+        }
+    }
+
+    /// Makes what was moved count.
+    pub(super) async fn end(self, counts: &Counts) -> Result<(), CopyError> {
         match self {
             Self::Lines(mut it) => it.end(counts.clone()),
-            Self::Sqlite(it) => it.end(counts),
-            Self::Postgres(it) => it.end(counts).await,
+            Self::Nowhere => Ok(()),
+            Self::Sqlite(it, dir) => it.end(&dir),
+            Self::Postgres(it) => it.end().await,
         }
     }
 }
 
-/// Moves everything. The target is finished only when the source came to its end.
-pub(crate) async fn run(
+/// Whether what is moved may be made to count afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Keep,
+    /// It is taken back. A sequence knows no way back, so the feed is left alone.
+    Rehearse,
+}
+
+/// Moves everything, and compares the number of rows. Nothing of it counts yet.
+pub(super) async fn fill(
     mut source: Source,
-    mut target: Target<'_>,
+    target: &mut Target<'_>,
+    purpose: Purpose,
     seen: &(dyn Fn(Moved<'_>) + Send + Sync),
 ) -> Result<Counts, CopyError> {
     let mut rows_seen = 0_u64;
@@ -145,7 +170,9 @@ pub(crate) async fn run(
             Batch::Begin(header) => target.begin(&header).await?,
             Batch::Rows { table, rows } => {
                 rows_seen = rows_seen.saturating_add(rows.len() as u64);
-                target.rows(table, rows).await?;
+                if purpose == Purpose::Keep || table.name != plan::FEED.name {
+                    target.rows(table, rows).await?;
+                }
                 seen(Moved {
                     table: table.name,
                     rows: rows_seen,
@@ -159,6 +186,18 @@ pub(crate) async fn run(
         .await
         .map_err(|_panicked| CopyError::Stopped)??;
     let counts = all.ok_or(CopyError::Stopped)?;
-    target.end(&counts).await?;
+    target.compare(&counts).await?;
     Ok(counts)
+}
+
+/// Waits for `work`, or for `stop`: then nothing has come of it.
+pub(super) async fn unless<T>(
+    stop: impl Future<Output = ()>,
+    work: impl Future<Output = Result<T, CopyError>>,
+) -> Result<T, CopyError> {
+    tokio::select! {
+        biased;
+        () = stop => Err(CopyError::Interrupted),
+        done = work => done,
+    }
 }

@@ -49,7 +49,7 @@ pub struct Shape {
 }
 
 impl Header {
-    pub(crate) fn new(
+    pub(super) fn new(
         at: Timestamp,
         database: &str,
         schema: u32,
@@ -85,7 +85,7 @@ struct End {
 }
 
 /// Writes lines.
-pub(crate) struct Writer<'w>(pub(crate) &'w mut (dyn Write + Send));
+pub(super) struct Writer<'w>(pub(super) &'w mut (dyn Write + Send));
 
 impl Writer<'_> {
     fn line(&mut self, value: &impl Serialize) -> Result<(), CopyError> {
@@ -95,17 +95,17 @@ impl Writer<'_> {
         self.0.write_all(&text).map_err(CopyError::Output)
     }
 
-    pub(crate) fn begin(&mut self, header: &Header) -> Result<(), CopyError> {
+    pub(super) fn begin(&mut self, header: &Header) -> Result<(), CopyError> {
         self.line(header)
     }
 
-    pub(crate) fn rows(&mut self, table: &'static Table, rows: &[Row]) -> Result<(), CopyError> {
+    pub(super) fn rows(&mut self, table: &'static Table, rows: &[Row]) -> Result<(), CopyError> {
         let table = table.name;
         rows.iter()
             .try_for_each(|row| self.line(&RowLine { table, row }))
     }
 
-    pub(crate) fn end(&mut self, rows: Counts) -> Result<(), CopyError> {
+    pub(super) fn end(&mut self, rows: Counts) -> Result<(), CopyError> {
         self.line(&EndLine { end: End { rows } })?;
         self.0.flush().map_err(CopyError::Output)
     }
@@ -121,7 +121,7 @@ struct AnyLine {
 }
 
 /// Reads lines and hands them on in batches. Whatever does not read to its end hands on no end.
-pub(crate) fn read(mut from: impl BufRead, outlet: &Outlet) -> Result<(), CopyError> {
+pub(super) fn read(mut from: impl BufRead, outlet: &Outlet) -> Result<(), CopyError> {
     let mut number = 0;
     let wrong = |line: u64, reason: String| CopyError::Lines { line, reason };
     let first = next(&mut from, &mut number)?.ok_or(CopyError::Cut)?;
@@ -134,6 +134,11 @@ pub(crate) fn read(mut from: impl BufRead, outlet: &Outlet) -> Result<(), CopyEr
         );
         return Err(wrong(1, reason));
     }
+    let columns: BTreeMap<String, Vec<String>> = header
+        .tables
+        .iter()
+        .map(|shape| (shape.table.clone(), shape.columns.clone()))
+        .collect();
     outlet.send(Batch::Begin(header))?;
     let mut counted = Counts::new();
     let mut waiting: Option<(&'static Table, Vec<Row>)> = None;
@@ -171,6 +176,12 @@ pub(crate) fn read(mut from: impl BufRead, outlet: &Outlet) -> Result<(), CopyEr
             .ok_or_else(|| wrong(number, format!("this program knows no table `{name}`")))?;
         let row: Row =
             serde_json::from_str(row.get()).map_err(|error| wrong(number, error.to_string()))?;
+        if let Some(known) = columns.get(&name)
+            && let Some(strange) = row.keys().find(|it| !known.contains(it))
+        {
+            let reason = format!("the first line names no column `{strange}` of `{name}`");
+            return Err(wrong(number, reason));
+        }
         *counted.entry(name).or_default() += 1;
         bytes += line.len();
         let is_full = waiting.as_ref().is_some_and(|(before, rows)| {

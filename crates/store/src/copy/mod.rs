@@ -2,13 +2,15 @@
 //!
 //! Begin reading at `plan.rs`, which says what is copied. A source reads within one snapshot and hands on batches
 //! (`flow.rs`); a target takes them in one transaction, which is committed only after the last batch and a comparison of
-//! the number of rows. So whatever is interrupted leaves a target as empty as it was.
+//! the number of rows. So whatever is interrupted before the commit leaves a target as empty as it was, and the commit
+//! itself is waited for.
 
 mod error;
 mod flow;
 mod lines;
-pub(crate) mod plan;
+mod plan;
 mod postgres;
+mod side;
 mod sqlite;
 mod status;
 
@@ -21,11 +23,12 @@ use adjutant_domain::time::Timestamp;
 pub use error::CopyError;
 pub use lines::{Header, LINES_FORMAT, Shape};
 pub use status::{
-    Schema, SchemaState, Server, Status, check_unused, migrate, migrations_pending, status,
+    Schema, SchemaState, Server, Status, check_target, check_unused, migrate, schema, status,
 };
 
 use crate::postgres::PostgresOptions;
-use flow::Source;
+use flow::{Purpose, Source, Target};
+use plan::Dialect;
 
 /// Rows by table.
 pub type Counts = BTreeMap<String, u64>;
@@ -43,9 +46,13 @@ impl Database {
     /// What it is: `sqlite` or `postgresql`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
+        self.dialect().word()
+    }
+
+    fn dialect(&self) -> Dialect {
         match self {
-            Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgresql",
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -121,69 +128,107 @@ pub async fn export(
         }
     }
     let source = Source::start(from.clone(), selection.clone(), at);
-    flow::run(source, flow::Target::Lines(lines::Writer(out)), seen).await
+    let mut lines = Target::Lines(lines::Writer(out));
+    let counts = flow::fill(source, &mut lines, Purpose::Keep, seen).await?;
+    lines.end(&counts).await?;
+    Ok(counts)
 }
 
-/// Copies everything of `from` into `to`, which must be empty; its schema is made or brought up to date first.
+/// Copies everything of `from` into `to`, which must be empty; its schema is made or brought up to date first. `stop` counts
+/// until the target is asked to keep it.
 ///
 /// # Errors
-/// [`CopyError`]: nothing is in `to` then but its schema.
+/// [`CopyError`]: nothing is in `to` then but its schema, except for [`CopyError::Unsure`].
 pub async fn copy(
     from: &Database,
     to: &Database,
     at: Timestamp,
     seen: &(dyn Fn(Moved<'_>) + Send + Sync),
+    stop: impl Future<Output = ()>,
 ) -> Result<Counts, CopyError> {
-    let target = flow::Target::open(to).await?;
-    let source = Source::start(from.clone(), Selection::Everything, at);
-    flow::run(source, target, seen).await
+    let source = || Source::start(from.clone(), Selection::Everything, at);
+    put(source, to, seen, stop).await
 }
 
-/// Puts exported lines into `to`, which must be empty; its schema is made or brought up to date first.
+/// Puts exported lines into `to`, which must be empty; its schema is made or brought up to date first. `stop` counts until
+/// the target is asked to keep it.
 ///
 /// # Errors
-/// [`CopyError`]: nothing is in `to` then but its schema.
+/// [`CopyError`]: nothing is in `to` then but its schema, except for [`CopyError::Unsure`].
 pub async fn import(
     lines: impl BufRead + Send + 'static,
     to: &Database,
     seen: &(dyn Fn(Moved<'_>) + Send + Sync),
+    stop: impl Future<Output = ()>,
 ) -> Result<Counts, CopyError> {
-    let target = flow::Target::open(to).await?;
-    flow::run(Source::lines(lines), target, seen).await
+    put(|| Source::lines(lines), to, seen, stop).await
 }
 
-/// Whether a copy could be put into `to`: it can be used, and nothing is in it. Changes nothing.
+/// Does everything of a [`copy`] but keep it, so that whatever it would refuse is refused. Where there is no schema of this
+/// program yet, none is made, and the rows are only read.
 ///
 /// # Errors
-/// [`CopyError::NotEmpty`], and all that keeps it from being looked at.
-pub async fn check_target(to: &Database) -> Result<(), CopyError> {
-    let found = status(to).await?;
-    match found.schema.state {
-        SchemaState::None => return Ok(()),
-        SchemaState::Current | SchemaState::Behind => {}
-        SchemaState::Newer | SchemaState::Foreign => {
-            return Err(CopyError::Schema {
-                at: found.at,
-                found: found.schema.found,
-                known: found.schema.known,
-            });
-        }
-    }
-    let left = match to {
-        Database::Sqlite(_) => plan::LEFT_IN_SQLITE,
-        Database::Postgres(_) => plan::LEFT_IN_POSTGRES,
+/// [`CopyError`], as [`copy`].
+pub async fn rehearse_copy(
+    from: &Database,
+    to: &Database,
+    at: Timestamp,
+    seen: &(dyn Fn(Moved<'_>) + Send + Sync),
+    stop: impl Future<Output = ()>,
+) -> Result<Counts, CopyError> {
+    let source = || Source::start(from.clone(), Selection::Everything, at);
+    rehearse(source, to, seen, stop).await
+}
+
+/// Does everything of an [`import`] but keep it, like [`rehearse_copy`].
+///
+/// # Errors
+/// [`CopyError`], as [`import`].
+pub async fn rehearse_import(
+    lines: impl BufRead + Send + 'static,
+    to: &Database,
+    seen: &(dyn Fn(Moved<'_>) + Send + Sync),
+    stop: impl Future<Output = ()>,
+) -> Result<Counts, CopyError> {
+    rehearse(|| Source::lines(lines), to, seen, stop).await
+}
+
+async fn put(
+    source: impl FnOnce() -> Source,
+    to: &Database,
+    seen: &(dyn Fn(Moved<'_>) + Send + Sync),
+    stop: impl Future<Output = ()>,
+) -> Result<Counts, CopyError> {
+    let moved = async {
+        check_target(to).await?;
+        let mut target = Target::open(to).await?;
+        let counts = flow::fill(source(), &mut target, Purpose::Keep, seen).await?;
+        Ok((target, counts))
     };
-    let rows: Vec<(String, u64)> = found
-        .tables
-        .into_iter()
-        .filter(|(table, n)| *n > 0 && !left.contains(&table.as_str()))
-        .collect();
-    if rows.is_empty() {
-        Ok(())
-    } else {
-        Err(CopyError::NotEmpty {
-            at: found.at,
-            tables: rows,
-        })
-    }
+    let (target, counts) = flow::unless(stop, moved).await?;
+    // Not stopped from here on: of a commit that was sent and not waited for, nobody knows what became.
+    target.end(&counts).await?;
+    Ok(counts)
+}
+
+async fn rehearse(
+    source: impl FnOnce() -> Source,
+    to: &Database,
+    seen: &(dyn Fn(Moved<'_>) + Send + Sync),
+    stop: impl Future<Output = ()>,
+) -> Result<Counts, CopyError> {
+    let moved = async {
+        let has_place = match (check_target(to).await?, to) {
+            (SchemaState::Current, Database::Postgres(_)) => true,
+            (_, Database::Postgres(_)) => false,
+            // It is filled in a file of its own.
+            (_, Database::Sqlite(dir)) => dir.exists(),
+        };
+        let mut target = match has_place {
+            true => Target::open(to).await?,
+            false => Target::Nowhere,
+        };
+        flow::fill(source(), &mut target, Purpose::Rehearse, seen).await
+    };
+    flow::unless(stop, moved).await
 }

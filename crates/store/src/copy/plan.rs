@@ -2,11 +2,47 @@
 //!
 //! Columns are not listed here: they are read from the catalogue of the database and mapped by name. What is written down is
 //! only what differs, so that a new column is copied by itself, and a new table or a column that one side does not have is
-//! refused by name instead of lost (`tests/postgres/copy.rs` compares both catalogues with this table).
+//! refused by name instead of lost (`tests/postgres/copying.rs` compares both catalogues with this table).
+
+use crate::sqlite::run::log_places;
+
+/// One of the two databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+impl Dialect {
+    /// Its name in exports and for programs.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgresql",
+        }
+    }
+
+    /// The version of its schema that this program has.
+    pub(super) fn known(self) -> u32 {
+        match self {
+            Self::Sqlite => crate::migrate::known(),
+            Self::Postgres => crate::postgres::migrate::known(),
+        }
+    }
+
+    /// Whether the rows of that table are copied: not what is made anew or says who is alive.
+    pub(super) fn copies(self, table: &str) -> bool {
+        let left: &[&str] = match self {
+            Self::Sqlite => &["migrations", "searched", "feed", "workers"],
+            Self::Postgres => &["migrations", "audit_end", "workers"],
+        };
+        !left.contains(&table)
+    }
+}
 
 /// Whether a table's rows belong to an owner, and what may leave the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(super) enum Kind {
     /// An owner's rows.
     Owned,
     /// An owner's rows by which devices are let in: salts and digests of tokens and codes.
@@ -17,28 +53,28 @@ pub(crate) enum Kind {
 
 /// A table as it is copied. Names of columns are those of PostgreSQL, which has one for everything.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub(super) struct Table {
     /// Its name in both databases and in exported lines.
-    pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
     /// Order of its rows in SQLite: the order of birth where that counts.
-    pub(crate) sqlite_order: &'static str,
+    sqlite_order: &'static str,
     /// Order of its rows in PostgreSQL.
-    pub(crate) postgres_order: &'static str,
+    postgres_order: &'static str,
     /// Columns that only SQLite has, and that are made anew there.
-    pub(crate) only_sqlite: &'static [&'static str],
+    only_sqlite: &'static [&'static str],
     /// Columns that only PostgreSQL has and that are made anew there.
-    pub(crate) only_postgres: &'static [&'static str],
+    only_postgres: &'static [&'static str],
     /// Columns that SQLite does not store as such, and how they are had there: name, expression over `it`.
-    pub(crate) sqlite_derived: &'static [(&'static str, &'static str)],
+    sqlite_derived: &'static [(&'static str, &'static str)],
     /// What SQLite reads from; empty: the table, as `it`.
-    pub(crate) sqlite_from: &'static str,
+    sqlite_from: &'static str,
     /// Columns whose value is brought to one form by both: name, expression over `it`.
-    pub(crate) normalized: &'static [(&'static str, &'static str)],
+    normalized: &'static [(&'static str, &'static str)],
     /// Integers of SQLite that are booleans.
-    pub(crate) booleans: &'static [&'static str],
+    pub(super) booleans: &'static [&'static str],
     /// Whether SQLite has it at all.
-    pub(crate) in_sqlite: bool,
+    in_sqlite: bool,
 }
 
 const fn table(name: &'static str, kind: Kind, order: &'static str) -> Table {
@@ -57,11 +93,8 @@ const fn table(name: &'static str, kind: Kind, order: &'static str) -> Table {
     }
 }
 
-/// Log positions per run in SQLite: `place` is the run's number times this, plus the position.
-pub(crate) const LOG_PLACES: i64 = 1 << 20;
-
 /// All of them, parents before children.
-pub(crate) const TABLES: &[Table] = &[
+pub(super) const TABLES: &[Table] = &[
     Table {
         // Kept by triggers.
         only_sqlite: &["hour"],
@@ -77,8 +110,15 @@ pub(crate) const TABLES: &[Table] = &[
         only_sqlite: &["n"],
         sqlite_derived: &[(
             "head",
-            "(select coalesce(max(e.place) - it.n * 1048576, 0) from entries e
-               where e.place > it.n * 1048576 and e.place < (it.n + 1) * 1048576)",
+            concat!(
+                "(select coalesce(max(e.place) - it.n * ",
+                log_places!(),
+                ", 0) from entries e where e.place > it.n * ",
+                log_places!(),
+                " and e.place < (it.n + 1) * ",
+                log_places!(),
+                ")"
+            ),
         )],
         // A lease ends with its process, so only the moment of a rest is worth keeping.
         normalized: &[(
@@ -92,11 +132,14 @@ pub(crate) const TABLES: &[Table] = &[
         only_sqlite: &["place"],
         sqlite_derived: &[
             ("run", "r.id"),
-            ("seq", "it.place % 1048576"),
+            ("seq", concat!("it.place % ", log_places!())),
             ("owner", "r.owner"),
         ],
         // Left, so that an entry without a run is found instead of skipped.
-        sqlite_from: "entries it left join runs r on r.n = it.place / 1048576",
+        sqlite_from: concat!(
+            "entries it left join runs r on r.n = it.place / ",
+            log_places!()
+        ),
         sqlite_order: "place",
         ..table("entries", Kind::Owned, "run, seq")
     },
@@ -143,17 +186,13 @@ pub(crate) const TABLES: &[Table] = &[
 ];
 
 /// The highest cursor that was given out: one row with a number. A table in SQLite, a sequence in PostgreSQL.
-pub(crate) const FEED: Table = table("feed", Kind::Installation, "id");
+pub(super) const FEED: Table = table("feed", Kind::Installation, "id");
 
-/// Tables of SQLite that are made anew or say who is alive, and are not copied.
-pub(crate) const LEFT_IN_SQLITE: &[&str] = &["migrations", "searched", "feed", "workers"];
 /// The text indexes of SQLite, with the tables they keep themselves in.
-pub(crate) const INDEXES_OF_SQLITE: &[&str] = &["messages_text", "memories_text"];
-/// Tables of PostgreSQL that are made anew or say who is alive, and are not copied.
-pub(crate) const LEFT_IN_POSTGRES: &[&str] = &["migrations", "audit_end", "workers"];
+pub(super) const INDEXES_OF_SQLITE: &[&str] = &["messages_text", "memories_text"];
 
 /// The table of that name.
-pub(crate) fn named(name: &str) -> Option<&'static Table> {
+pub(super) fn named(name: &str) -> Option<&'static Table> {
     if name == FEED.name {
         return Some(&FEED);
     }
@@ -162,41 +201,78 @@ pub(crate) fn named(name: &str) -> Option<&'static Table> {
 
 /// A column that a database has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) name: String,
+pub(super) struct Column {
+    pub(super) name: String,
     /// As the database names it.
-    pub(crate) kind: String,
+    pub(super) kind: String,
     /// Whether a row may come without it.
-    pub(crate) is_optional: bool,
+    pub(super) is_optional: bool,
 }
 
 impl Table {
-    /// The columns that are copied when SQLite has these.
-    pub(crate) fn of_sqlite(&self, there: &[Column]) -> Vec<String> {
-        let stored = there.iter().map(|column| column.name.as_str());
-        stored
-            .filter(|name| !self.only_sqlite.contains(name))
-            .chain(self.sqlite_derived.iter().map(|(name, _)| *name))
-            .map(ToOwned::to_owned)
-            .collect()
+    /// Whether that database has it.
+    pub(super) fn is_in(&self, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::Sqlite => self.in_sqlite,
+            Dialect::Postgres => true,
+        }
     }
 
-    /// The columns that are copied when PostgreSQL has these.
-    pub(crate) fn of_postgres(&self, there: &[Column]) -> Vec<String> {
+    /// Whether that database makes the column anew.
+    pub(super) fn makes(&self, dialect: Dialect, column: &str) -> bool {
+        let made = match dialect {
+            Dialect::Sqlite => self.only_sqlite,
+            Dialect::Postgres => self.only_postgres,
+        };
+        made.contains(&column)
+    }
+
+    /// Whether that database has the column without storing it as such.
+    pub(super) fn derives(&self, dialect: Dialect, column: &str) -> bool {
+        self.derived(dialect)
+            .iter()
+            .any(|(name, _)| *name == column)
+    }
+
+    fn derived(&self, dialect: Dialect) -> &'static [(&'static str, &'static str)] {
+        match dialect {
+            Dialect::Sqlite => self.sqlite_derived,
+            Dialect::Postgres => &[],
+        }
+    }
+
+    /// The columns that are copied when the database has these.
+    pub(super) fn columns(&self, dialect: Dialect, there: &[Column]) -> Vec<String> {
         let stored = there.iter().map(|column| column.name.as_str());
         stored
-            .filter(|name| !self.only_postgres.contains(name))
+            .filter(|name| !self.makes(dialect, name))
+            .chain(self.derived(dialect).iter().map(|(name, _)| *name))
             .map(ToOwned::to_owned)
             .collect()
     }
 
     /// How a column is read.
-    pub(crate) fn expression(&self, column: &str, derived: &[(&str, &str)]) -> String {
-        let known = derived.iter().chain(self.normalized);
+    pub(super) fn expression(&self, dialect: Dialect, column: &str) -> String {
+        let known = self.derived(dialect).iter().chain(self.normalized);
         known
             .filter(|(name, _)| *name == column)
             .map(|(_, expression)| (*expression).to_owned())
             .next()
             .unwrap_or_else(|| format!("it.\"{column}\""))
+    }
+
+    /// Where its rows come from, and in which order: what follows the expressions of a query.
+    pub(super) fn rows(&self, dialect: Dialect) -> String {
+        let (from, order) = match dialect {
+            Dialect::Sqlite => (self.sqlite_from, self.sqlite_order),
+            Dialect::Postgres => ("", self.postgres_order),
+        };
+        let order: Vec<String> = order.split(", ").map(|it| format!("it.{it}")).collect();
+        let order = order.join(", ");
+        if from.is_empty() {
+            format!("from {} it order by {order}", self.name)
+        } else {
+            format!("from {from} order by {order}")
+        }
     }
 }

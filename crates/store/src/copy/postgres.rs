@@ -13,20 +13,24 @@ use adjutant_domain::memory::Memory;
 use adjutant_domain::message::{Part, text_of};
 use adjutant_domain::time::Timestamp;
 
-use crate::copy::flow::{Batch, Outlet, Row};
-use crate::copy::lines::{Header, Shape};
-use crate::copy::plan::{self, Column, Kind, Table};
+use crate::copy::flow::{BATCH_ROWS, Batch, Outlet, Row};
+use crate::copy::lines::Header;
+use crate::copy::plan::{self, Column, Dialect, Kind, Table};
+use crate::copy::side::{Side, cursor_in, feed_row, must_have_all};
 use crate::copy::{CopyError, Counts, Selection};
 use crate::postgres::row::indexed;
-use crate::postgres::{Address, PostgresError, PostgresOptions, chain, migrate};
+use crate::postgres::{Address, Fault, PostgresError, PostgresOptions, chain, migrate};
 use crate::sqlite::memory::searched_text;
 
-/// Rows that are fetched at once.
-const FETCH: &str = "fetch forward 256 from copied";
+/// What connections of a copy are called at the server. It does not begin like those of gateways and workers, among which
+/// they are not counted.
+const APPLICATION: &str = "copy by adjutant";
 
 /// A connection of its own.
-pub(crate) async fn connect(address: &Address) -> Result<Client, PostgresError> {
-    let connected = address.config.connect(address.tls.clone()).await;
+pub(super) async fn connect(address: &Address) -> Result<Client, PostgresError> {
+    let mut config = address.config.clone();
+    config.application_name(APPLICATION);
+    let connected = config.connect(address.tls.clone()).await;
     let (client, connection) = connected.map_err(|error| PostgresError::Connect {
         at: address.shown(),
         reason: match error.as_db_error() {
@@ -45,7 +49,7 @@ pub(crate) async fn connect(address: &Address) -> Result<Client, PostgresError> 
 }
 
 /// The columns of every table of the schema.
-pub(crate) async fn catalogue(
+pub(super) async fn catalogue(
     client: &Client,
 ) -> Result<BTreeMap<String, Vec<Column>>, tokio_postgres::Error> {
     let sql = "select c.relname::text, a.attname::text, format_type(a.atttypid, a.atttypmod),
@@ -68,7 +72,7 @@ pub(crate) async fn catalogue(
 }
 
 /// Takes a role until the transaction ends.
-pub(crate) async fn become_role(
+pub(super) async fn become_role(
     client: &Client,
     role: &str,
     owner: Option<&str>,
@@ -83,27 +87,23 @@ pub(crate) async fn become_role(
 }
 
 /// Reads everything within one snapshot, by a cursor.
-pub(crate) async fn read(
+pub(super) async fn read(
     options: &PostgresOptions,
     selection: &Selection,
     at: Timestamp,
     outlet: &Outlet,
 ) -> Result<(), CopyError> {
     let address = Address::parse(&options.url)?;
-    let shown = address.shown();
-    let wrong = CopyError::postgres(&shown);
+    let side = Side::new(Dialect::Postgres, address.shown());
+    let wrong = CopyError::postgres(side.at());
     let client = connect(&address).await?;
-    let found = migrate::found(&client, &shown).await?;
+    let found = migrate::found(&client, side.at()).await?;
     if found == 0 {
-        return Err(CopyError::Missing { at: shown });
-    }
-    if found != migrate::known() {
-        return Err(CopyError::Schema {
-            at: shown,
-            found,
-            known: migrate::known(),
+        return Err(CopyError::Missing {
+            at: side.at().to_owned(),
         });
     }
+    side.must_have_schema(found)?;
     client
         .batch_execute(
             "begin transaction isolation level repeatable read read only; set local search_path to adjutant",
@@ -114,32 +114,16 @@ pub(crate) async fn read(
         .await
         .map_err(&wrong)?;
     let there = catalogue(&client).await.map_err(&wrong)?;
-    for table in there.keys() {
-        if !plan::LEFT_IN_POSTGRES.contains(&table.as_str()) && plan::named(table).is_none() {
-            return Err(CopyError::UnknownTable {
-                at: shown,
-                table: table.clone(),
-            });
-        }
-    }
-    let (mut shapes, mut left_out) = (Vec::new(), Vec::new());
-    for table in plan::TABLES {
-        if selection.takes(table) {
-            let columns = there.get(table.name).map_or(&[][..], Vec::as_slice);
-            shapes.push(Shape {
-                table: table.name.to_owned(),
-                columns: table.of_postgres(columns),
-            });
-        } else {
-            left_out.push(table.name.to_owned());
-        }
-    }
-    let header = Header::new(at, "postgresql", found, shapes.clone(), left_out);
+    side.must_know(there.keys())?;
+    let header = side.header(at, found, selection, |table| {
+        Ok(there.get(table.name).cloned().unwrap_or_default())
+    })?;
+    let shapes = header.tables.clone();
     outlet.pass(Batch::Begin(header)).await?;
     let mut counts = Counts::new();
     for shape in shapes {
         if let Some(table) = plan::named(&shape.table) {
-            let n = read_table(&client, &shown, table, &shape.columns, outlet).await?;
+            let n = read_table(&client, &side, table, &shape.columns, outlet).await?;
             counts.insert(shape.table, n);
         }
     }
@@ -154,10 +138,8 @@ pub(crate) async fn read(
             .await
             .map_err(&wrong)?
             .get(0);
-        let mut row = Row::new();
-        row.insert("cursor".to_owned(), cursor.into());
         let table = &plan::FEED;
-        let rows = vec![row];
+        let rows = vec![feed_row(cursor)];
         outlet.pass(Batch::Rows { table, rows }).await?;
         counts.insert(plan::FEED.name.to_owned(), 1);
     }
@@ -167,32 +149,22 @@ pub(crate) async fn read(
 
 async fn read_table(
     client: &Client,
-    shown: &str,
+    side: &Side,
     table: &'static Table,
     columns: &[String],
     outlet: &Outlet,
 ) -> Result<u64, CopyError> {
-    let wrong = CopyError::postgres(shown);
-    let expressions: Vec<String> = columns
-        .iter()
-        .map(|name| format!("{} as \"{name}\"", table.expression(name, &[])))
-        .collect();
-    let order: Vec<String> = table
-        .postgres_order
-        .split(", ")
-        .map(|name| format!("it.{name}"))
-        .collect();
-    let declare = format!(
-        "declare copied no scroll cursor for
-         select row_to_json(r)::text from (select {} from {} it order by {}) r",
-        expressions.join(", "),
-        table.name,
-        order.join(", ")
-    );
+    let wrong = CopyError::postgres(side.at());
+    let rows = side.query(table, columns, |expression, name| {
+        format!("{expression} as \"{name}\"")
+    });
+    let declare =
+        format!("declare copied no scroll cursor for select row_to_json(r)::text from ({rows}) r");
+    let fetch = format!("fetch forward {BATCH_ROWS} from copied");
     client.batch_execute(&declare).await.map_err(&wrong)?;
     let mut n = 0_u64;
     loop {
-        let found = client.query_typed(FETCH, &[]).await.map_err(&wrong)?;
+        let found = client.query_typed(&fetch, &[]).await.map_err(&wrong)?;
         if found.is_empty() {
             break;
         }
@@ -218,12 +190,11 @@ async fn read_table(
 struct Filling {
     sql: String,
     has_owner: bool,
-    columns: Vec<String>,
 }
 
 /// A database that is filled, and committed when it is whole.
-pub(crate) struct Sink {
-    shown: String,
+pub(super) struct Sink {
+    side: Side,
     client: Client,
     there: BTreeMap<String, Vec<Column>>,
     fillings: BTreeMap<&'static str, Filling>,
@@ -234,46 +205,30 @@ pub(crate) struct Sink {
 
 impl Sink {
     /// Brings the schema up to date, and refuses a database that is not empty.
-    pub(crate) async fn open(options: &PostgresOptions) -> Result<Self, CopyError> {
+    pub(super) async fn open(options: &PostgresOptions) -> Result<Self, CopyError> {
         let address = Address::parse(&options.url)?;
-        let shown = address.shown();
-        let wrong = CopyError::postgres(&shown);
+        let side = Side::new(Dialect::Postgres, address.shown());
+        let wrong = CopyError::postgres(side.at());
         let pool = crate::postgres::pool(&address, 1);
-        let migrated = migrate::migrate(&pool, &shown).await;
+        let migrated = migrate::migrate(&pool, side.at()).await;
         pool.close();
         migrated?;
         let client = connect(&address).await?;
         // The lock of the migrations: nobody changes the schema meanwhile, and two copies take turns.
-        client
-            .batch_execute(
-                "begin; set local search_path to adjutant; set local lock_timeout to '10s';
-                 set local synchronous_commit to on; set local idle_in_transaction_session_timeout to 0;
-                 select pg_advisory_xact_lock(4164067474)",
-            )
-            .await
-            .map_err(&wrong)?;
+        let begin = format!(
+            "begin; set local search_path to adjutant; set local lock_timeout to '10s';
+             set local synchronous_commit to on; set local idle_in_transaction_session_timeout to 0;
+             select pg_advisory_xact_lock({})",
+            migrate::LOCK
+        );
+        client.batch_execute(&begin).await.map_err(&wrong)?;
         become_role(&client, "adjutant_auditor", None)
             .await
             .map_err(&wrong)?;
         let there = catalogue(&client).await.map_err(&wrong)?;
-        let mut found = Vec::new();
-        for table in there.keys() {
-            if plan::LEFT_IN_POSTGRES.contains(&table.as_str()) {
-                continue;
-            }
-            let n = count(&client, table).await.map_err(&wrong)?;
-            if n > 0 {
-                found.push((table.clone(), n));
-            }
-        }
-        if !found.is_empty() {
-            return Err(CopyError::NotEmpty {
-                at: shown,
-                tables: found,
-            });
-        }
+        side.must_be_empty(counts(&client, there.keys()).await.map_err(&wrong)?)?;
         Ok(Self {
-            shown,
+            side,
             client,
             there,
             fillings: BTreeMap::new(),
@@ -282,7 +237,7 @@ impl Sink {
         })
     }
 
-    pub(crate) fn begin(&mut self, header: &Header) -> Result<(), CopyError> {
+    pub(super) fn begin(&mut self, header: &Header) -> Result<(), CopyError> {
         for shape in &header.tables {
             if let Some(table) = plan::named(&shape.table) {
                 let filling = self.filling(table, &shape.columns)?;
@@ -294,28 +249,8 @@ impl Sink {
 
     fn filling(&self, table: &'static Table, sent: &[String]) -> Result<Filling, CopyError> {
         let there = self.there.get(table.name).map_or(&[][..], Vec::as_slice);
-        let is_made = |name: &str| table.only_postgres.contains(&name);
-        let has = |name: &String| there.iter().any(|it| it.name == *name);
-        let lost: Vec<String> = sent.iter().filter(|name| !has(name)).cloned().collect();
-        if !lost.is_empty() {
-            return Err(CopyError::NoPlace {
-                at: self.shown.clone(),
-                table: table.name.to_owned(),
-                what: lost.join(", "),
-            });
-        }
-        let wanting: Vec<&str> = there
-            .iter()
-            .filter(|it| !it.is_optional && !is_made(&it.name) && !sent.contains(&it.name))
-            .map(|it| it.name.as_str())
-            .collect();
-        if !wanting.is_empty() {
-            return Err(CopyError::Incomplete {
-                at: self.shown.clone(),
-                table: table.name.to_owned(),
-                columns: wanting.join(", "),
-            });
-        }
+        self.side.must_fit(table, there, sent)?;
+        let is_made = |name: &str| table.makes(Dialect::Postgres, name);
         let (mut names, mut values, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for column in there {
             let name = &column.name;
@@ -343,12 +278,11 @@ impl Sink {
                 kinds.join(", ")
             ),
             has_owner: table.kind != Kind::Installation,
-            columns: sent.to_vec(),
         })
     }
 
     /// Writes rows; those of another owner as that owner.
-    pub(crate) async fn rows(
+    pub(super) async fn rows(
         &mut self,
         table: &'static Table,
         mut rows: Vec<Row>,
@@ -391,7 +325,7 @@ impl Sink {
         rows: &[Row],
         whose: Option<String>,
     ) -> Result<(), CopyError> {
-        let wrong = CopyError::postgres(&self.shown);
+        let wrong = CopyError::postgres(self.side.at());
         let role = if whose.is_some() {
             "adjutant_app"
         } else {
@@ -404,25 +338,8 @@ impl Sink {
             self.who = (role, whose);
         }
         let Some(filling) = self.fillings.get(table.name) else {
-            return Err(CopyError::NoPlace {
-                at: self.shown.clone(),
-                table: table.name.to_owned(),
-                what: "the rows".to_owned(),
-            });
+            return Err(self.side.no_place(table, "the rows"));
         };
-        for row in rows {
-            let is_made = |name: &str| table.only_postgres.contains(&name);
-            let strange = row
-                .keys()
-                .find(|name| !filling.columns.contains(name) && !is_made(name));
-            if let Some(column) = strange {
-                return Err(CopyError::NoPlace {
-                    at: self.shown.clone(),
-                    table: table.name.to_owned(),
-                    what: column.clone(),
-                });
-            }
-        }
         let text = serde_json::to_string(rows).map_err(|error| CopyError::Value {
             table: table.name.to_owned(),
             column: "*".to_owned(),
@@ -437,9 +354,8 @@ impl Sink {
 
     /// Moves the sequence, so that no cursor is given out twice. Its owner may set it; others have to count.
     async fn feed(&mut self, rows: &[Row]) -> Result<(), CopyError> {
-        let wrong = CopyError::postgres(&self.shown);
-        let cursors = rows.iter().filter_map(|row| row.get("cursor")?.as_i64());
-        let Some(cursor) = cursors.max().filter(|it| *it > 0) else {
+        let wrong = CopyError::postgres(self.side.at());
+        let Some(cursor) = cursor_in(rows).filter(|it| *it > 0) else {
             return Ok(());
         };
         self.client
@@ -470,9 +386,23 @@ impl Sink {
         Ok(())
     }
 
-    /// Moves the end of the audit chain, compares the number of rows, and commits.
-    pub(crate) async fn end(self, counts: &Counts) -> Result<(), CopyError> {
-        let wrong = CopyError::postgres(&self.shown);
+    /// Refuses other numbers of rows than were sent.
+    pub(super) async fn compare(&mut self, sent: &Counts) -> Result<(), CopyError> {
+        let wrong = CopyError::postgres(self.side.at());
+        become_role(&self.client, "adjutant_auditor", None)
+            .await
+            .map_err(&wrong)?;
+        self.who = ("adjutant_auditor", None);
+        for table in self.side.counted(self.there.keys()) {
+            let found = count(&self.client, table).await.map_err(&wrong)?;
+            must_have_all(table, sent, found)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the end of the audit chain, and commits.
+    pub(super) async fn end(self) -> Result<(), CopyError> {
+        let wrong = CopyError::postgres(self.side.at());
         if let Some((seq, hash)) = &self.audit_end {
             become_role(&self.client, "adjutant_app", None)
                 .await
@@ -483,29 +413,34 @@ impl Sink {
                 .await
                 .map_err(&wrong)?;
         }
-        become_role(&self.client, "adjutant_auditor", None)
-            .await
-            .map_err(&wrong)?;
-        for table in self.there.keys() {
-            if plan::LEFT_IN_POSTGRES.contains(&table.as_str()) {
-                continue;
+        let committed = self.client.batch_execute("commit").await;
+        committed.map_err(|error| {
+            let fault = Fault::Sql(error);
+            let (at, is_cut) = (self.side.at().to_owned(), fault.is_cut());
+            let reason = fault.into_store().to_string();
+            if is_cut {
+                CopyError::Unsure { at, reason }
+            } else {
+                CopyError::Failed { at, reason }
             }
-            let sent = counts.get(table).copied().unwrap_or_default();
-            let found = count(&self.client, table).await.map_err(&wrong)?;
-            if found != sent {
-                return Err(CopyError::Counts {
-                    table: table.clone(),
-                    sent,
-                    found,
-                });
-            }
-        }
-        self.client.batch_execute("commit").await.map_err(&wrong)
+        })
     }
 }
 
+/// Rows by table, as the role that reads everything.
+pub(super) async fn counts<'t>(
+    client: &Client,
+    tables: impl IntoIterator<Item = &'t String>,
+) -> Result<Counts, tokio_postgres::Error> {
+    let mut counts = Counts::new();
+    for table in tables {
+        counts.insert(table.clone(), count(client, table).await?);
+    }
+    Ok(counts)
+}
+
 /// Rows of a table, as the role that reads everything.
-pub(crate) async fn count(client: &Client, table: &str) -> Result<u64, tokio_postgres::Error> {
+async fn count(client: &Client, table: &str) -> Result<u64, tokio_postgres::Error> {
     let sql = format!("select count(*) from adjutant.\"{table}\"");
     let n: i64 = client.query_typed_one(&sql, &[]).await?.get(0);
     Ok(u64::try_from(n).unwrap_or_default())

@@ -1,7 +1,7 @@
 //! Reading and filling the SQLite file.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rusqlite::types::{Value as Cell, ValueRef};
 use rusqlite::{Connection, params_from_iter};
@@ -12,20 +12,22 @@ use adjutant_domain::memory::Memory;
 use adjutant_domain::time::Timestamp;
 
 use crate::copy::flow::{BATCH_BYTES, BATCH_ROWS, Batch, Outlet, Row};
-use crate::copy::lines::{Header, Shape};
-use crate::copy::plan::{self, Column, LOG_PLACES, Table};
+use crate::copy::lines::Header;
+use crate::copy::plan::{self, Column, Dialect, Table};
+use crate::copy::side::{Side, cursor_in, feed_row, must_have_all};
 use crate::copy::{CopyError, Counts, Selection};
-use crate::error::{OpenError, open_error};
-use crate::file::{self, FILE_NAME};
+use crate::error::open_error;
+use crate::file::{self, FILE_NAME, Partial};
 use crate::migrate;
 use crate::sqlite::memory::searched_text;
 use crate::sqlite::money::lines_of;
+use crate::sqlite::run::LOG_PLACES;
 
-/// What the file is called until it is whole.
-const PARTIAL: &str = "adjutant.db.copying";
+/// What the file is called until it is whole, behind its name.
+const PARTIAL_SUFFIX: &str = ".copying";
 
 /// The tables that hold something, without those that SQLite and its text index keep for themselves.
-pub(crate) fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
+pub(super) fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = db.prepare(
         "select name from sqlite_schema
           where type = 'table' and name not like 'sqlite\\_%' escape '\\' order by name",
@@ -42,7 +44,7 @@ pub(crate) fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-pub(crate) fn columns(db: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
+fn columns(db: &Connection, table: &str) -> rusqlite::Result<Vec<Column>> {
     let mut statement = db.prepare(
         "select name, type, \"notnull\" = 0 or dflt_value is not null from pragma_table_info(?)",
     )?;
@@ -57,7 +59,7 @@ pub(crate) fn columns(db: &Connection, table: &str) -> rusqlite::Result<Vec<Colu
 }
 
 /// Reads the file of `dir` within one transaction, so as of one moment. Waits where the target is slower.
-pub(crate) fn read(
+pub(super) fn read(
     dir: &Path,
     selection: &Selection,
     at: Timestamp,
@@ -71,41 +73,21 @@ pub(crate) fn read(
         });
     }
     let wrong = CopyError::sqlite(&shown);
+    let side = Side::new(Dialect::Sqlite, shown);
     let db = file::open_reader(&path).map_err(|error| open_error(&path, &error))?;
     db.execute_batch("begin").map_err(&wrong)?;
     let found = migrate::found(&db, &path)?;
-    if found != migrate::known() {
-        return Err(CopyError::Schema {
-            at: shown,
-            found,
-            known: migrate::known(),
-        });
-    }
-    for table in tables(&db).map_err(&wrong)? {
-        let is_known = plan::LEFT_IN_SQLITE.contains(&table.as_str())
-            || plan::named(&table).is_some_and(|it| it.in_sqlite);
-        if !is_known {
-            return Err(CopyError::UnknownTable { at: shown, table });
-        }
-    }
-    let (mut shapes, mut left_out) = (Vec::new(), Vec::new());
-    for table in plan::TABLES.iter().filter(|it| it.in_sqlite) {
-        if selection.takes(table) {
-            let there = columns(&db, table.name).map_err(&wrong)?;
-            shapes.push(Shape {
-                table: table.name.to_owned(),
-                columns: table.of_sqlite(&there),
-            });
-        } else {
-            left_out.push(table.name.to_owned());
-        }
-    }
-    let header = Header::new(at, "sqlite", found, shapes.clone(), left_out);
+    side.must_have_schema(found)?;
+    side.must_know(&tables(&db).map_err(&wrong)?)?;
+    let header = side.header(at, found, selection, |table| {
+        columns(&db, table.name).map_err(&wrong)
+    })?;
+    let shapes = header.tables.clone();
     outlet.send(Batch::Begin(header))?;
     let mut counts = Counts::new();
     for shape in shapes {
         if let Some(table) = plan::named(&shape.table) {
-            let n = read_table(&db, &shown, table, &shape.columns, outlet)?;
+            let n = read_table(&db, &side, table, &shape.columns, outlet)?;
             counts.insert(shape.table, n);
         }
     }
@@ -117,11 +99,9 @@ pub(crate) fn read(
                 |row| row.get(0),
             )
             .map_err(&wrong)?;
-        let mut row = Row::new();
-        row.insert("cursor".to_owned(), cursor.into());
         outlet.send(Batch::Rows {
             table: &plan::FEED,
-            rows: vec![row],
+            rows: vec![feed_row(cursor)],
         })?;
         counts.insert(plan::FEED.name.to_owned(), 1);
     }
@@ -130,31 +110,13 @@ pub(crate) fn read(
 
 fn read_table(
     db: &Connection,
-    shown: &str,
+    side: &Side,
     table: &'static Table,
     columns: &[String],
     outlet: &Outlet,
 ) -> Result<u64, CopyError> {
-    let wrong = CopyError::sqlite(shown);
-    let expressions: Vec<String> = columns
-        .iter()
-        .map(|name| table.expression(name, table.sqlite_derived))
-        .collect();
-    let from = if table.sqlite_from.is_empty() {
-        format!("{} it", table.name)
-    } else {
-        table.sqlite_from.to_owned()
-    };
-    let order: Vec<String> = table
-        .sqlite_order
-        .split(", ")
-        .map(|it_name| format!("it.{it_name}"))
-        .collect();
-    let sql = format!(
-        "select {} from {from} order by {}",
-        expressions.join(", "),
-        order.join(", ")
-    );
+    let wrong = CopyError::sqlite(side.at());
+    let sql = side.query(table, columns, |expression, _name| expression);
     let mut statement = db.prepare(&sql).map_err(&wrong)?;
     let mut found = statement.query([]).map_err(&wrong)?;
     let (mut n, mut bytes, mut rows) = (0_u64, 0, Vec::new());
@@ -187,7 +149,7 @@ fn value_of(table: &Table, column: &str, cell: ValueRef<'_>) -> Result<Value, Co
         reason: reason.to_owned(),
     };
     match cell {
-        ValueRef::Null if table.sqlite_derived.iter().any(|(name, _)| *name == column) => {
+        ValueRef::Null if table.derives(Dialect::Sqlite, column) => {
             Err(wrong("the run it belongs to is not there"))
         }
         ValueRef::Null => Ok(Value::Null),
@@ -208,9 +170,8 @@ struct Filling {
 }
 
 /// A file that is filled, and takes its place when it is whole.
-pub(crate) struct Sink {
-    dir: PathBuf,
-    shown: String,
+pub(super) struct Sink {
+    side: Side,
     db: Connection,
     fillings: BTreeMap<&'static str, Filling>,
     /// The run that came last, and its number: entries come by run.
@@ -218,55 +179,37 @@ pub(crate) struct Sink {
     /// Where the last line of the ledger stands: they come in the order of their runs.
     last_line: i64,
     // Last, so that the file is closed before.
-    _scrap: Scrap,
-}
-
-/// A file that goes with its log unless it was put in its place.
-struct Scrap(PathBuf);
-
-impl Drop for Scrap {
-    fn drop(&mut self) {
-        // The next copy tries again.
-        drop(remove(&self.0));
-    }
+    partial: Partial,
 }
 
 impl Sink {
     /// Refuses a directory with a store that is not empty.
-    pub(crate) fn open(dir: &Path) -> Result<Self, CopyError> {
+    pub(super) fn open(dir: &Path) -> Result<Self, CopyError> {
         let path = dir.join(FILE_NAME);
-        let shown = path.display().to_string();
+        let side = Side::new(Dialect::Sqlite, path.display().to_string());
         if path.exists() {
             let db = file::open_reader(&path).map_err(|error| open_error(&path, &error))?;
-            let rows = rows_in(&db, &shown)?;
-            if !rows.is_empty() {
-                return Err(CopyError::NotEmpty {
-                    at: shown,
-                    tables: rows,
-                });
-            }
+            side.must_be_empty(counts(&db).map_err(CopyError::sqlite(side.at()))?)?;
         }
-        let partial = dir.join(PARTIAL);
-        remove(&partial)?;
-        let scrap = Scrap(partial.clone());
-        let mut db = file::open(&partial)?;
-        migrate::migrate(&mut db, &partial)?;
+        let partial = Partial::at(file::with_suffix(&path, PARTIAL_SUFFIX))?;
+        let mut db = file::open(partial.path())?;
+        migrate::migrate(&mut db, partial.path())?;
         db.execute_batch("begin immediate")
-            .map_err(CopyError::sqlite(&shown))?;
+            .map_err(CopyError::sqlite(side.at()))?;
         Ok(Self {
-            dir: dir.to_owned(),
-            shown,
+            side,
             db,
             fillings: BTreeMap::new(),
             last_run: None,
             last_line: 0,
-            _scrap: scrap,
+            partial,
         })
     }
 
-    pub(crate) fn begin(&mut self, header: &Header) -> Result<(), CopyError> {
+    pub(super) fn begin(&mut self, header: &Header) -> Result<(), CopyError> {
         for shape in &header.tables {
-            let Some(table) = plan::named(&shape.table).filter(|it| it.in_sqlite) else {
+            let Some(table) = plan::named(&shape.table).filter(|it| it.is_in(Dialect::Sqlite))
+            else {
                 // Refused when a row comes.
                 continue;
             };
@@ -277,34 +220,9 @@ impl Sink {
     }
 
     fn filling(&self, table: &'static Table, sent: &[String]) -> Result<Filling, CopyError> {
-        let there = columns(&self.db, table.name).map_err(CopyError::sqlite(&self.shown))?;
-        let derived = |name: &str| table.sqlite_derived.iter().any(|(it, _)| *it == name);
+        let there = columns(&self.db, table.name).map_err(CopyError::sqlite(self.side.at()))?;
+        self.side.must_fit(table, &there, sent)?;
         let has = |name: &str| there.iter().any(|column| column.name == name);
-        let lost: Vec<&str> = sent
-            .iter()
-            .map(String::as_str)
-            .filter(|name| !has(name) && !derived(name))
-            .collect();
-        if !lost.is_empty() {
-            return Err(CopyError::NoPlace {
-                at: self.shown.clone(),
-                table: table.name.to_owned(),
-                what: lost.join(", "),
-            });
-        }
-        let wanting: Vec<&str> = there
-            .iter()
-            .filter(|column| !column.is_optional)
-            .map(|column| column.name.as_str())
-            .filter(|name| !table.only_sqlite.contains(name) && !sent.iter().any(|it| it == name))
-            .collect();
-        if !wanting.is_empty() {
-            return Err(CopyError::Incomplete {
-                at: self.shown.clone(),
-                table: table.name.to_owned(),
-                columns: wanting.join(", "),
-            });
-        }
         let columns: Vec<String> = sent.iter().filter(|name| has(name)).cloned().collect();
         let mut names: Vec<String> = columns.iter().map(|name| format!("\"{name}\"")).collect();
         match table.name {
@@ -323,11 +241,10 @@ impl Sink {
         })
     }
 
-    pub(crate) fn rows(&mut self, table: &'static Table, rows: &[Row]) -> Result<(), CopyError> {
-        let wrong = CopyError::sqlite(&self.shown);
+    pub(super) fn rows(&mut self, table: &'static Table, rows: &[Row]) -> Result<(), CopyError> {
+        let wrong = CopyError::sqlite(self.side.at());
         if table.name == plan::FEED.name {
-            let cursor = rows.iter().filter_map(|row| row.get("cursor")?.as_i64());
-            for cursor in cursor {
+            if let Some(cursor) = cursor_in(rows) {
                 self.db
                     .execute("update feed set cursor = ? where id = 1", [cursor])
                     .map_err(&wrong)?;
@@ -342,11 +259,7 @@ impl Sink {
                 _ => None,
             };
             let Some(filling) = self.fillings.get(table.name) else {
-                return Err(CopyError::NoPlace {
-                    at: self.shown.clone(),
-                    table: table.name.to_owned(),
-                    what: "the rows".to_owned(),
-                });
+                return Err(self.side.no_place(table, "the rows"));
             };
             let cells = filling
                 .columns
@@ -380,7 +293,7 @@ impl Sink {
                     .db
                     .prepare_cached("select n from runs where id = ?")
                     .and_then(|mut statement| statement.query_row([run], |row| row.get(0)))
-                    .map_err(CopyError::sqlite(&self.shown))?;
+                    .map_err(CopyError::sqlite(self.side.at()))?;
                 self.last_run = Some((run.to_owned(), n));
                 n
             }
@@ -416,24 +329,19 @@ impl Sink {
         Ok(place)
     }
 
-    /// Compares, commits, flushes, and puts the file in its place.
-    pub(crate) fn end(self, counts: &Counts) -> Result<(), CopyError> {
-        let wrong = CopyError::sqlite(&self.shown);
-        for (table, sent) in counts.iter().filter(|(_, sent)| **sent > 0) {
-            let found: u64 = self
-                .db
-                .query_row(&format!("select count(*) from \"{table}\""), [], |row| {
-                    row.get(0)
-                })
-                .map_err(&wrong)?;
-            if found != *sent {
-                return Err(CopyError::Counts {
-                    table: table.clone(),
-                    sent: *sent,
-                    found,
-                });
-            }
+    /// Refuses other numbers of rows than were sent.
+    pub(super) fn compare(&self, sent: &Counts) -> Result<(), CopyError> {
+        let found = counts(&self.db).map_err(CopyError::sqlite(self.side.at()))?;
+        let tables: Vec<String> = found.keys().cloned().collect();
+        for table in self.side.counted(&tables) {
+            must_have_all(table, sent, found.get(table).copied().unwrap_or_default())?;
         }
+        Ok(())
+    }
+
+    /// Commits, and puts the file in its place.
+    pub(super) fn end(self, dir: &Path) -> Result<(), CopyError> {
+        let wrong = CopyError::sqlite(self.side.at());
         self.db
             .execute_batch(
                 "update spend
@@ -444,61 +352,27 @@ impl Sink {
             )
             .map_err(&wrong)?;
         self.db.close().map_err(|(_db, error)| wrong(error))?;
-        let (partial, path) = (self.dir.join(PARTIAL), self.dir.join(FILE_NAME));
-        let io = |source| OpenError::Io {
-            path: path.clone(),
-            source,
-        };
+        let path = dir.join(FILE_NAME);
         // What was there is empty; its log would belong to another file now.
-        for suffix in ["-wal", "-shm"] {
-            remove(&with_suffix(&path, suffix))?;
-        }
-        std::fs::File::open(&partial)
-            .and_then(|it| it.sync_all())
-            .map_err(io)?;
-        std::fs::rename(&partial, &path).map_err(io)?;
-        file::sync_dir(&path).map_err(io)?;
-        Ok(())
+        file::remove_log(&path)?;
+        self.partial.put_in_place(&path).map_err(|source| {
+            let at = self.side.at().to_owned();
+            let reason = source.to_string();
+            CopyError::Unsure { at, reason }
+        })
     }
 }
 
-/// Rows by table, of those that have some and are copied.
-fn rows_in(db: &Connection, shown: &str) -> Result<Vec<(String, u64)>, CopyError> {
-    let wrong = CopyError::sqlite(shown);
-    let mut found = Vec::new();
-    for table in tables(db).map_err(&wrong)? {
-        if plan::LEFT_IN_SQLITE.contains(&table.as_str()) {
-            continue;
-        }
-        let n: u64 = db
-            .query_row(&format!("select count(*) from \"{table}\""), [], |row| {
-                row.get(0)
-            })
-            .map_err(&wrong)?;
-        if n > 0 {
-            found.push((table, n));
-        }
-    }
-    Ok(found)
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut text = path.as_os_str().to_owned();
-    text.push(suffix);
-    text.into()
-}
-
-/// Removes a file of a copy that did not come to its end, with its log.
-fn remove(path: &Path) -> Result<(), OpenError> {
-    for suffix in ["", "-wal", "-shm"] {
-        let path = with_suffix(path, suffix);
-        match std::fs::remove_file(&path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(source) => return Err(OpenError::Io { path, source }),
-        }
-    }
-    Ok(())
+/// Rows by table.
+pub(super) fn counts(db: &Connection) -> rusqlite::Result<Counts> {
+    tables(db)?
+        .into_iter()
+        .map(|table| {
+            let sql = format!("select count(*) from \"{table}\"");
+            let n = db.query_row(&sql, [], |row| row.get(0))?;
+            Ok((table, n))
+        })
+        .collect()
 }
 
 fn memory_of(row: &Row) -> Result<String, CopyError> {

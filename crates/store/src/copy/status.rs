@@ -4,10 +4,26 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::copy::{CopyError, Database, postgres as pg, sqlite as file};
+use adjutant_ports::store::WorkerInfo;
+
+use crate::copy::side::Side;
+use crate::copy::{CopyError, Database, postgres as pg, sqlite};
 use crate::error::{OpenError, open_error};
-use crate::file::{FILE_NAME, open as open_file, open_reader};
-use crate::postgres::{Address, PostgresError, PostgresOptions};
+use crate::file::{FILE_NAME, open as open_file, open_reader, with_suffix};
+use crate::postgres::{
+    APPLICATION, Address, PostgresError, PostgresOptions, Who, row::Columns as _,
+};
+
+/// Whoever said within this time that it works is taken to be at work: a worker says so every few seconds.
+const ALIVE_FOR: Duration = Duration::from_secs(60);
+
+/// Whether the login may change the schema, or make it where there is none.
+macro_rules! owns_schema {
+    () => {
+        "coalesce((select pg_has_role(nspowner, 'usage') from pg_catalog.pg_namespace
+                    where nspname = 'adjutant'), has_database_privilege(current_database(), 'create'))"
+    };
+}
 
 /// How the schema of a database compares with this program's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,12 +130,12 @@ pub async fn status(database: &Database) -> Result<Status, CopyError> {
     }
 }
 
-/// The migrations that wait, without applying them.
+/// The schema of a database, and the migrations that wait, without applying them.
 ///
 /// # Errors
-/// [`CopyError`]: it cannot be looked at, is newer, or comes from another program.
-pub async fn migrations_pending(database: &Database) -> Result<Vec<String>, CopyError> {
-    let found = match database {
+/// [`CopyError`]: it cannot be looked at, is newer, comes from another program, or this login may not apply what waits.
+pub async fn schema(database: &Database) -> Result<Schema, CopyError> {
+    match database {
         Database::Sqlite(dir) => {
             let path = dir.join(FILE_NAME);
             if !path.exists() {
@@ -133,15 +149,68 @@ pub async fn migrations_pending(database: &Database) -> Result<Vec<String>, Copy
             if known < found {
                 return Err(OpenError::Newer { path, found, known }.into());
             }
-            return Ok(crate::migrate::after(found));
+            Ok(Schema::new(found, known, crate::migrate::after(found)))
         }
         Database::Postgres(options) => {
             let address = Address::parse(&options.url)?;
+            let at = address.shown();
             let client = pg::connect(&address).await?;
-            crate::postgres::migrate::found(&client, &address.shown()).await?
+            let found = crate::postgres::migrate::found(&client, &at).await?;
+            let pending = crate::postgres::migrate::after(found);
+            if !pending.is_empty() {
+                let owns = concat!("select ", owns_schema!());
+                let row = client.query_typed_one(owns, &[]).await;
+                let may: bool = row.map_err(CopyError::postgres(&at))?.get(0);
+                if !may {
+                    return Err(may_not_migrate(at));
+                }
+            }
+            let known = crate::postgres::migrate::known();
+            Ok(Schema::new(found, known, pending))
         }
+    }
+}
+
+fn may_not_migrate(at: String) -> CopyError {
+    let reason = "it does not own the schema".to_owned();
+    PostgresError::MayNotMigrate { at, reason }.into()
+}
+
+/// Whether a copy could be put into `to`: it can be used, and nothing is in it. Changes nothing. Returns the state of its
+/// schema, which a copy makes or brings up to date.
+///
+/// # Errors
+/// [`CopyError::NotEmpty`], and all that keeps it from being used.
+pub async fn check_target(to: &Database) -> Result<SchemaState, CopyError> {
+    let found = match (status(to).await, to) {
+        // A file that is made.
+        (Err(CopyError::Missing { .. }), Database::Sqlite(_)) => return Ok(SchemaState::None),
+        (found, _) => found?,
     };
-    Ok(crate::postgres::migrate::after(found))
+    let state = found.schema.state;
+    if matches!(state, SchemaState::Newer | SchemaState::Foreign) {
+        return Err(CopyError::Schema {
+            at: found.at,
+            found: found.schema.found,
+            known: found.schema.known,
+        });
+    }
+    if let Some(server) = &found.server {
+        let must_migrate = matches!(state, SchemaState::None | SchemaState::Behind);
+        if must_migrate && !server.owns_schema {
+            return Err(may_not_migrate(found.at));
+        }
+        let missing = |role: &&str| server.roles_missing.iter().any(|it| it == role);
+        if state != SchemaState::None
+            && let Some(role) = Who::ROLES.into_iter().find(missing)
+        {
+            let reason = "it is no member of it".to_owned();
+            let at = found.at;
+            return Err(PostgresError::Role { at, role, reason }.into());
+        }
+    }
+    Side::new(to.dialect(), found.at).must_be_empty(found.tables)?;
+    Ok(state)
 }
 
 /// Applies the migrations that wait; the way every start does it. Who migrates a file holds its directory's lock.
@@ -192,21 +261,13 @@ fn of_file(dir: &std::path::Path) -> Result<Status, CopyError> {
     let mut tables = Vec::new();
     if schema.state != SchemaState::Foreign {
         db.execute_batch("begin").map_err(&wrong)?;
-        for table in file::tables(&db).map_err(&wrong)? {
-            let sql = format!("select count(*) from \"{table}\"");
-            let n = db.query_row(&sql, [], |row| row.get(0)).map_err(&wrong)?;
-            tables.push((table, n));
-        }
+        tables.extend(sqlite::counts(&db).map_err(&wrong)?);
     }
-    let size = |suffix: &str| {
-        let mut name = path.clone().into_os_string();
-        name.push(suffix);
-        std::fs::metadata(name).map_or(0, |it| it.len())
-    };
+    let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |it| it.len());
     Ok(Status {
         at,
         schema,
-        bytes: size("").saturating_add(size("-wal")),
+        bytes: size(&path).saturating_add(size(&with_suffix(&path, "-wal"))),
         tables,
         server: None,
     })
@@ -249,10 +310,8 @@ async fn of_server(options: &PostgresOptions) -> Result<Status, CopyError> {
             .await
             .map_err(&wrong)?;
         let names = pg::catalogue(&client).await.map_err(&wrong)?;
-        for table in names.into_keys() {
-            let n = pg::count(&client, &table).await.map_err(&wrong)?;
-            tables.push((table, n));
-        }
+        let counts = pg::counts(&client, names.keys()).await;
+        tables.extend(counts.map_err(&wrong)?);
         client.batch_execute("commit").await.map_err(&wrong)?;
     }
     Ok(Status {
@@ -265,24 +324,27 @@ async fn of_server(options: &PostgresOptions) -> Result<Status, CopyError> {
 }
 
 async fn server(client: &Client, round_trip: Duration) -> Result<Server, tokio_postgres::Error> {
-    let sql = "select current_setting('server_version'), current_user::text,
-                      (select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user),
-                      (select count(*) from pg_catalog.pg_stat_activity
-                        where datname = current_database() and pid <> pg_backend_pid()),
-                      (select version || ' ' || cipher from pg_catalog.pg_stat_ssl
-                        where pid = pg_backend_pid() and ssl),
-                      coalesce((select pg_has_role(nspowner, 'usage') from pg_catalog.pg_namespace
-                                 where nspname = 'adjutant'), has_database_privilege(current_database(), 'create'))";
+    let sql = concat!(
+        "select current_setting('server_version'), current_user::text,
+                (select rolsuper or rolbypassrls from pg_catalog.pg_roles where rolname = current_user),
+                (select count(*) from pg_catalog.pg_stat_activity
+                  where datname = current_database() and pid <> pg_backend_pid()),
+                (select version || ' ' || cipher from pg_catalog.pg_stat_ssl where pid = pg_backend_pid() and ssl), ",
+        owns_schema!()
+    );
     let row = client.query_typed_one(sql, &[]).await?;
     let number = |n: i64| u64::try_from(n).unwrap_or_default();
     let secured = "select count(*), count(*) filter (where c.relrowsecurity and c.relforcerowsecurity)
                      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
                     where n.nspname = 'adjutant' and c.relkind in ('r', 'p')";
     let tables = client.query_typed_one(secured, &[]).await?;
-    let roles = "select wanted from unnest(array['adjutant_app', 'adjutant_worker', 'adjutant_auditor']) wanted
-                  where not exists (select 1 from pg_catalog.pg_roles where rolname = wanted)
-                     or not pg_has_role(wanted, 'member')";
-    let missing = client.query_typed(roles, &[]).await?;
+    let roles = format!(
+        "select wanted from unnest(array['{}']) wanted
+          where not exists (select 1 from pg_catalog.pg_roles where rolname = wanted)
+             or not pg_has_role(wanted, 'member')",
+        Who::ROLES.join("', '")
+    );
+    let missing = client.query_typed(&roles, &[]).await?;
     Ok(Server {
         version: row.get(0),
         login: row.get(1),
@@ -297,12 +359,19 @@ async fn server(client: &Client, round_trip: Duration) -> Result<Server, tokio_p
     })
 }
 
-/// Refuses a server's database that somebody works with: what they write after the snapshot would not be in a copy. A file
-/// has its directory's lock for that.
+/// Refuses a server's database that somebody works with: what they write after the snapshot would not be in a copy, and
+/// what they write into a target would be among it. A file has its directory's lock for that.
+///
+/// A gateway or a worker is known by its connections, whose names begin alike whatever the URL says, and a worker by the
+/// register, too: a pooler may give connections other names, or keep them when nobody is behind them any more. `is_dead` is
+/// asked about the workers of the register, for who knows better than that.
 ///
 /// # Errors
 /// [`CopyError::InUse`], and all that keeps it from being looked at.
-pub async fn check_unused(database: &Database) -> Result<(), CopyError> {
+pub async fn check_unused(
+    database: &Database,
+    is_dead: &(dyn Fn(&WorkerInfo) -> bool + Send + Sync),
+) -> Result<(), CopyError> {
     let Database::Postgres(options) = database else {
         return Ok(());
     };
@@ -310,43 +379,68 @@ pub async fn check_unused(database: &Database) -> Result<(), CopyError> {
     let at = address.shown();
     let wrong = CopyError::postgres(&at);
     let client = pg::connect(&address).await?;
-    if crate::postgres::migrate::found(&client, &at).await? == 0 {
+    // Also where there is no schema: the first start of a gateway may be under way.
+    let sql = format!(
+        "select application_name, count(*) from pg_catalog.pg_stat_activity
+          where datname = current_database() and pid <> pg_backend_pid()
+            and starts_with(application_name, '{APPLICATION}')
+          group by 1 order by 1"
+    );
+    let connected = client.query_typed(&sql, &[]).await.map_err(&wrong)?;
+    let mut who: Vec<String> = connected
+        .iter()
+        .map(|row| {
+            let (name, n): (String, i64) = (row.get(0), row.get(1));
+            format!("connections named `{name}`: {n}")
+        })
+        .collect();
+    if crate::postgres::migrate::found(&client, &at).await? > 0 {
+        who.extend(workers(&client, &at, is_dead).await?);
+    }
+    if who.is_empty() {
         return Ok(());
     }
-    let sql = "select count(*) filter (where pid <> pg_backend_pid()), count(*) filter (where pid = pg_backend_pid())
-                 from pg_catalog.pg_stat_activity
-                where datname = current_database() and application_name = 'adjutant'";
-    let found = client.query_typed_one(sql, &[]).await.map_err(&wrong)?;
-    let (connections, own): (i64, i64) = (found.get(0), found.get(1));
-    if connections > 0 {
-        return Err(CopyError::InUse {
-            at,
-            who: format!("{connections} connections of this program"),
-        });
-    }
-    if own > 0 {
-        return Ok(());
-    }
-    // Connections have other names here, behind a pooler for example: whoever works says so now and then.
+    let who = who.join(", ");
+    Err(CopyError::InUse { at, who })
+}
+
+/// The workers that were heard of lately.
+async fn workers(
+    client: &Client,
+    at: &str,
+    is_dead: &(dyn Fn(&WorkerInfo) -> bool + Send + Sync),
+) -> Result<Vec<String>, CopyError> {
+    let wrong = CopyError::postgres(at);
     client
         .batch_execute("begin transaction read only")
         .await
         .map_err(&wrong)?;
-    pg::become_role(&client, "adjutant_worker", None)
+    pg::become_role(client, "adjutant_worker", None)
         .await
         .map_err(&wrong)?;
-    let sql = "select count(*) from adjutant.workers where seen_at > adjutant.clock_ms() - 60000";
-    let workers: i64 = client
-        .query_typed_one(sql, &[])
-        .await
-        .map_err(&wrong)?
-        .get(0);
+    let sql = format!(
+        "select body, (clock_ms - seen_at) / 1000 from adjutant.workers, adjutant.clock_ms()
+          where clock_ms - {} < seen_at order by id",
+        ALIVE_FOR.as_millis()
+    );
+    let rows = client.query_typed(&sql, &[]).await.map_err(&wrong)?;
     client.batch_execute("commit").await.map_err(&wrong)?;
-    match workers {
-        0 => Ok(()),
-        _ => Err(CopyError::InUse {
-            at,
-            who: format!("{workers} workers were seen within a minute"),
-        }),
+    let mut found = Vec::new();
+    for row in rows {
+        let unreadable = |fault: crate::postgres::Fault| CopyError::Failed {
+            at: at.to_owned(),
+            reason: fault.into_store().to_string(),
+        };
+        let info: WorkerInfo = row.json(0).map_err(unreadable)?;
+        if !is_dead(&info) {
+            let seconds: i64 = row.get(1);
+            found.push(format!(
+                "a worker on `{}` (process {}), heard of {} s ago",
+                info.host,
+                info.pid,
+                seconds.max(0)
+            ));
+        }
     }
+    Ok(found)
 }

@@ -18,6 +18,10 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::postgres::error::PostgresError;
 
+/// How the names of this program's connections begin at the server, whatever the URL says: whoever wants a database for
+/// itself looks for them.
+pub(crate) const APPLICATION: &str = "adjutant";
+
 /// How much of TLS is asked for, in libpq's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -93,9 +97,13 @@ impl Address {
             Mode::Prefer => SslMode::Prefer,
             Mode::Require | Mode::VerifyCa | Mode::VerifyFull => SslMode::Require,
         });
-        if config.get_application_name().is_none() {
-            config.application_name("adjutant");
-        }
+        let named = config.get_application_name().unwrap_or_default();
+        let name = if named.starts_with(APPLICATION) {
+            named.to_owned()
+        } else {
+            format!("{APPLICATION} {named}").trim_end().to_owned()
+        };
+        config.application_name(name);
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(std::time::Duration::from_secs(10));
         }
@@ -273,6 +281,24 @@ mod tests {
             let url = format!("postgresql://u:p@db.example.com/x?sslmode={word}");
             assert_eq!(mode(&url), expected);
         }
+    }
+
+    #[test]
+    fn a_connection_is_known_as_ours_whatever_name_the_url_gives_it() {
+        let name = |url: &str| {
+            let address = Address::parse(url).unwrap();
+            address.config.get_application_name().map(str::to_owned)
+        };
+        assert_eq!(name("postgresql://u@h/x").as_deref(), Some("adjutant"));
+        let named = "postgresql://u@h/x?application_name=";
+        assert_eq!(
+            name(&format!("{named}kitchen")).as_deref(),
+            Some("adjutant kitchen")
+        );
+        assert_eq!(
+            name(&format!("{named}adjutant-kitchen")).as_deref(),
+            Some("adjutant-kitchen")
+        );
     }
 
     // covers: S45

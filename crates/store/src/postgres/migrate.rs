@@ -34,6 +34,9 @@ const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// The advisory lock of whoever changes the schema, or fills an empty one.
+pub(crate) const LOCK: i64 = 4_164_067_474;
+
 /// The oldest server that will do, as it names itself.
 const OLDEST: i64 = 150_000;
 
@@ -174,7 +177,7 @@ async fn as_app(
 /// Applies what is missing. Two processes that start at once take turns, and the second finds nothing to do.
 async fn apply(client: &Client, shown: &str) -> Done<Result<(), PostgresError>> {
     client
-        .batch_execute("begin; select pg_advisory_xact_lock(4164067474)")
+        .batch_execute(&format!("begin; select pg_advisory_xact_lock({LOCK})"))
         .await?;
     let pending = match pending(client, shown).await {
         Ok(pending) => pending,

@@ -56,11 +56,12 @@ pub use bus::PostgresBus;
 pub use error::PostgresError;
 
 use crate::config::Config;
-pub(crate) use address::Address;
+pub(crate) use address::{APPLICATION, Address};
 use error::Done;
 pub(crate) use error::{Fault, chain};
 use row::Value;
-use tx::{Durability, Said, Times, Tx, Who};
+pub(crate) use tx::Who;
+use tx::{Durability, Said, Times, Tx};
 
 /// Longest wait for a free connection.
 const CONNECTION_WAIT_MAX: Duration = Duration::from_secs(10);

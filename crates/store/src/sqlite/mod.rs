@@ -15,7 +15,7 @@ pub(crate) mod money;
 mod node;
 mod pairing;
 mod project;
-mod run;
+pub(crate) mod run;
 mod session;
 mod signal;
 mod thread;

@@ -90,25 +90,34 @@ impl Raw {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LogNo(pub(crate) i64);
 
-/// Entries that a log has room for. A run ends long before, at its limit of steps.
-const ENTRIES_MAX: i64 = 1 << 20;
+/// Entries that a log has room for: the place of one is its run's number times this, plus its position. A run ends long
+/// before, at its limit of steps. A macro, because statements say it, too.
+macro_rules! log_places {
+    () => {
+        1_048_576
+    };
+}
+pub(crate) use log_places;
+
+/// The same for code.
+pub(crate) const LOG_PLACES: i64 = log_places!();
 
 impl LogNo {
     /// Where the entry with this position is.
     fn place(self, seq: Seq) -> Stored<i64> {
-        let seq = i64::try_from(seq.0).unwrap_or(ENTRIES_MAX);
-        if seq < ENTRIES_MAX {
-            return Ok(self.0 * ENTRIES_MAX + seq);
+        let seq = i64::try_from(seq.0).unwrap_or(LOG_PLACES);
+        if seq < LOG_PLACES {
+            return Ok(self.0 * LOG_PLACES + seq);
         }
         Err(StoreError::Full {
             what: "the log of this run",
-            max: ENTRIES_MAX.unsigned_abs(),
+            max: LOG_PLACES.unsigned_abs(),
         })
     }
 
     /// Before the first entry, and behind the last.
     pub(crate) fn around(self) -> [i64; 2] {
-        [self.0 * ENTRIES_MAX, (self.0 + 1) * ENTRIES_MAX]
+        [self.0 * LOG_PLACES, (self.0 + 1) * LOG_PLACES]
     }
 }
 

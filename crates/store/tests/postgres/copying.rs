@@ -1,6 +1,7 @@
 //! Everything of one database in another: nothing is lost, and what goes on from there goes on in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::io::Cursor;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{Accepted, AuditStore as _, Offer, RunStore as _, SessionStore as _};
 use adjutant_sim::{MemoryStore, SimBus, SimClock, SimEntropy};
 use adjutant_store::copy::{
-    self, CopyError, Counts, Database, Moved, SchemaState, Selection, check_target, check_unused,
+    self, CopyError, Counts, Database, Moved, SchemaState, Selection, check_target,
     exported_tables, status,
 };
 use adjutant_store::{Config, LocalBus, PostgresOptions, Sqlite};
@@ -24,13 +25,13 @@ use adjutant_store::{Config, LocalBus, PostgresOptions, Sqlite};
 use crate::cluster::{cluster, connect, open, open_real, runtime};
 use crate::random::{Op, op};
 use crate::side::Side;
-use crate::talk::{LEASE, append, finished, intake, parked, session, worker};
+use crate::talk::{LEASE, append, finished, intake, intake_at, parked, session, worker};
 
-const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub(crate) const AT: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-fn quiet(_: Moved<'_>) {}
+pub(crate) fn quiet(_: Moved<'_>) {}
 
-fn sqlite(dir: &Path, clock: &Arc<SimClock>, seed: u64) -> Arc<Sqlite> {
+pub(crate) fn sqlite(dir: &Path, clock: &Arc<SimClock>, seed: u64) -> Arc<Sqlite> {
     Sqlite::open(
         dir,
         Arc::clone(clock) as _,
@@ -41,15 +42,23 @@ fn sqlite(dir: &Path, clock: &Arc<SimClock>, seed: u64) -> Arc<Sqlite> {
     .unwrap()
 }
 
-fn file(dir: &Path) -> Database {
+pub(crate) fn file(dir: &Path) -> Database {
     Database::Sqlite(dir.to_owned())
 }
 
-fn server(url: &str) -> Database {
+pub(crate) fn server(url: &str) -> Database {
     Database::Postgres(PostgresOptions::new(url))
 }
 
-async fn lines(from: &Database, selection: &Selection) -> Vec<Value> {
+pub(crate) async fn copied(from: &Database, to: &Database) -> Result<Counts, CopyError> {
+    copy::copy(from, to, AT, &quiet, pending()).await
+}
+
+pub(crate) async fn imported(text: impl Into<String>, to: &Database) -> Result<Counts, CopyError> {
+    copy::import(Cursor::new(text.into()), to, &quiet, pending()).await
+}
+
+pub(crate) async fn lines(from: &Database, selection: &Selection) -> Vec<Value> {
     let mut out = Vec::new();
     copy::export(from, selection, AT, &mut out, &quiet)
         .await
@@ -154,9 +163,9 @@ fn a_table_that_the_copier_does_not_know_is_named_instead_of_lost() {
     let database = cluster.database();
     let (unknown, lost) = runtime().block_on(async {
         let to = server(&database.url);
-        let unknown = copy::copy(&file(dir.path()), &to, AT, &quiet).await;
+        let unknown = copied(&file(dir.path()), &to).await;
         db.execute_batch("drop table novelties").unwrap();
-        let lost = copy::copy(&file(dir.path()), &to, AT, &quiet).await;
+        let lost = copied(&file(dir.path()), &to).await;
         check_target(&to).await.unwrap();
         (unknown, lost)
     });
@@ -195,7 +204,7 @@ fn case(ops: &[Op], split: usize, databases: [&str; 2]) -> Result<(), TestCaseEr
     runtime().block_on(async {
         let (source, to) = (file(dirs[1].path()), server(databases[0]));
         let first = lines(&source, &Selection::Everything).await;
-        let counts = copy::copy(&source, &to, AT, &quiet).await.unwrap();
+        let counts = copied(&source, &to).await.unwrap();
         assert_eq!(counts.get("runs").copied().unwrap_or_default() as usize, {
             rows_of(&first).get("runs").map_or(0, Vec::len)
         });
@@ -204,11 +213,9 @@ fn case(ops: &[Op], split: usize, databases: [&str; 2]) -> Result<(), TestCaseEr
         // And on: through lines into another server, and from there back into a file.
         let text: String = second.iter().map(|line| format!("{line}\n")).collect();
         let third = server(databases[1]);
-        copy::import(Cursor::new(text), &third, &quiet)
-            .await
-            .unwrap();
+        imported(text, &third).await.unwrap();
         let back = file(dirs[2].path());
-        copy::copy(&third, &back, AT, &quiet).await.unwrap();
+        copied(&third, &back).await.unwrap();
         same(&first, &lines(&back, &Selection::Everything).await).unwrap();
     });
     let again = sqlite(dirs[2].path(), &clocks[0], 3);
@@ -279,11 +286,10 @@ fn a_run_that_rests_a_run_that_waits_and_a_used_key_are_there_after_the_move() {
 
         let to = server(&database.url);
         let seen = AtomicU64::new(0);
-        let counts: Counts = copy::copy(&file(dir.path()), &to, AT, &|moved: Moved<'_>| {
-            seen.store(moved.rows, Ordering::Relaxed);
-        })
-        .await
-        .unwrap();
+        let note = |moved: Moved<'_>| seen.store(moved.rows, Ordering::Relaxed);
+        let counts: Counts = copy::copy(&file(dir.path()), &to, AT, &note, pending())
+            .await
+            .unwrap();
         assert_eq!(counts["runs"], 2);
         assert_eq!(seen.load(Ordering::Relaxed), counts.values().sum::<u64>());
 
@@ -303,64 +309,63 @@ fn a_run_that_rests_a_run_that_waits_and_a_used_key_are_there_after_the_move() {
     });
 }
 
+/// What a column says in the order in which the rows of a table come.
+fn in_order(lines: &[Value], table: &str, column: &str) -> Vec<String> {
+    let rows = lines.iter().filter(|line| line["table"] == table);
+    rows.map(|line| line["row"][column].as_str().unwrap().to_owned())
+        .collect()
+}
+
+// covers: R5
 #[test]
-fn a_target_that_is_not_empty_or_not_whole_is_told_and_left_as_it_is() {
+fn what_has_no_other_order_than_that_of_its_birth_keeps_it_there_and_back() {
     let Some(cluster) = cluster() else { return };
     let database = cluster.database();
-    let dir = tempfile::tempdir().unwrap();
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let clock = SimClock::new();
     runtime().block_on(async {
-        let store = sqlite(dir.path(), &clock, 1);
-        session(&*store, "one").await;
-        drop(store);
-        let (from, to) = (file(dir.path()), server(&database.url));
-        let all = lines(&from, &Selection::Everything).await;
-        let text: Vec<String> = all.iter().map(|line| format!("{line}\n")).collect();
-
-        // Cut anywhere, and damaged: nothing arrives.
-        for n in 0..text.len() {
-            let cut = copy::import(Cursor::new(text[..n].concat()), &to, &quiet).await;
-            assert!(matches!(cut, Err(CopyError::Cut)), "{n}: {cut:?}");
+        let store = sqlite(dirs[0].path(), &clock, 1);
+        let seat = session(&*store, "one").await;
+        let mut run = String::new();
+        // Whoever was born later has the lower identifier, and more than one batch of them.
+        for n in 0..300 {
+            let at = Timestamp::from_millis(AT.as_millis() - n);
+            let intake = intake_at(&seat, None, "words", at, 1);
+            run = intake.run.id.to_string();
+            store.accept(intake).await.unwrap();
         }
-        let half = text.concat();
-        let cut = copy::import(Cursor::new(half[..half.len() - 1].to_owned()), &to, &quiet).await;
-        assert!(matches!(cut, Err(CopyError::Cut)), "{cut:?}");
-        let (end, before) = text.split_last().unwrap();
-        let fewer = [&before[..before.len() - 1], std::slice::from_ref(end)]
-            .concat()
-            .concat();
-        let wrong = copy::import(Cursor::new(fewer), &to, &quiet).await;
-        assert!(matches!(wrong, Err(CopyError::Lines { .. })), "{wrong:?}");
-        let strange = half.replacen("\"row\":{", "\"row\":{\"mood\":1,", 1);
-        let wrong = copy::import(Cursor::new(strange), &to, &quiet).await;
-        assert!(matches!(wrong, Err(CopyError::NoPlace { .. })), "{wrong:?}");
-        let newer = half.replacen("\"format\":1", "\"format\":2", 1);
-        let wrong = copy::import(Cursor::new(newer), &to, &quiet).await;
-        assert!(
-            matches!(wrong, Err(CopyError::Lines { line: 1, .. })),
-            "{wrong:?}"
-        );
-        check_target(&to).await.unwrap();
+        drop(store);
+        let db = rusqlite::Connection::open(dirs[0].path().join("adjutant.db")).unwrap();
+        for body in ["\"z\"", "\"m\"", "\"a\""] {
+            db.execute(
+                "insert into signals (run, kind, body, at) values (?, 'steer', ?, 1)",
+                [run.as_str(), body],
+            )
+            .unwrap();
+        }
+        drop(db);
 
-        // So it can be done again.
-        copy::copy(&from, &to, AT, &quiet).await.unwrap();
-        for refused in [
-            check_target(&to).await,
-            copy::copy(&from, &to, AT, &quiet).await.map(drop),
-            copy::copy(&to, &from, AT, &quiet).await.map(drop),
-        ] {
-            let said = refused.unwrap_err().to_string();
-            assert!(
-                said.contains("is not empty") && said.contains("threads 1"),
-                "{said}"
+        let (first, there, back) = (
+            file(dirs[0].path()),
+            server(&database.url),
+            file(dirs[1].path()),
+        );
+        let first_lines = lines(&first, &Selection::Everything).await;
+        let born = in_order(&first_lines, "messages", "id");
+        assert!(
+            born.len() == 300 && born.is_sorted_by(|a, b| b < a),
+            "{born:?}"
+        );
+        copied(&first, &there).await.unwrap();
+        copied(&there, &back).await.unwrap();
+        for moved in [there, back] {
+            let moved = lines(&moved, &Selection::Everything).await;
+            assert_eq!(in_order(&moved, "messages", "id"), born);
+            assert_eq!(
+                in_order(&moved, "signals", "body"),
+                ["\"z\"", "\"m\"", "\"a\""]
             );
         }
-        // A file that was begun goes again when its source fails.
-        let empty = tempfile::tempdir().unwrap();
-        let (no, into) = (file(&dir.path().join("no")), file(empty.path()));
-        let nothing = copy::copy(&no, &into, AT, &quiet).await;
-        assert!(matches!(nothing, Err(CopyError::Missing { .. })));
-        assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0);
     });
 }
 
@@ -406,10 +411,6 @@ fn an_export_holds_no_salt_and_no_digest_of_a_token() {
         let refused = copy::export(&from, &asked, AT, &mut Vec::new(), &quiet).await;
         assert!(matches!(refused, Err(CopyError::NoSuchTable { .. })));
         assert!(exported_tables().contains(&"messages"));
-        assert!(matches!(
-            check_unused(&from).await,
-            Err(CopyError::InUse { .. })
-        ));
         drop(store);
     });
 }
@@ -442,7 +443,7 @@ fn a_login_that_may_change_no_schema_may_be_copied_with() {
         let seen = found.server.unwrap();
         assert!(!seen.owns_schema && !seen.bypasses_row_security);
         assert_eq!((seen.roles_missing, seen.tables), (vec![], seen.tables_secured));
-        copy::copy(&file(dir.path()), &daily, AT, &quiet).await.unwrap();
+        copied(&file(dir.path()), &daily).await.unwrap();
         let cursor = |lines: Vec<Value>| {
             let feed = lines.iter().find(|line| line["table"] == "feed").cloned();
             feed.unwrap()["row"]["cursor"].as_i64().unwrap()
@@ -489,8 +490,8 @@ fn devices_requests_and_mailboxes_move_there_and_back_and_what_has_no_place_is_n
             file(dir.path()),
             server(&databases[1].url),
         );
-        copy::copy(&first, &back, AT, &quiet).await.unwrap();
-        copy::copy(&back, &again, AT, &quiet).await.unwrap();
+        copied(&first, &back).await.unwrap();
+        copied(&back, &again).await.unwrap();
         let everything = Selection::Everything;
         let all = lines(&first, &everything).await;
         assert_eq!(rows_of(&all)["device_tokens"][0]["salt"], "salt");
@@ -505,7 +506,7 @@ fn devices_requests_and_mailboxes_move_there_and_back_and_what_has_no_place_is_n
         );
         admin.batch_execute(&share).await.unwrap();
         let other = tempfile::tempdir().unwrap();
-        let refused = copy::copy(&first, &file(other.path()), AT, &quiet).await;
+        let refused = copied(&first, &file(other.path())).await;
         assert!(
             matches!(&refused, Err(CopyError::NoPlace { table, .. }) if table == "shares"),
             "{refused:?}"
@@ -528,7 +529,7 @@ fn a_nul_is_replaced_in_words_and_refused_in_the_audit_chain() {
     .unwrap();
     runtime().block_on(async {
         let to = server(&databases[0].url);
-        copy::copy(&file(dir.path()), &to, AT, &quiet).await.unwrap();
+        copied(&file(dir.path()), &to).await.unwrap();
         let rows = rows_of(&lines(&to, &Selection::Data).await);
         assert_eq!(rows["threads"][0]["title"], "a\u{fffd}b");
         db.execute(
@@ -536,7 +537,7 @@ fn a_nul_is_replaced_in_words_and_refused_in_the_audit_chain() {
             ["me\0"],
         )
         .unwrap();
-        let refused = copy::copy(&file(dir.path()), &server(&databases[1].url), AT, &quiet).await;
+        let refused = copied(&file(dir.path()), &server(&databases[1].url)).await;
         assert!(
             matches!(&refused, Err(CopyError::Value { table, column, .. }) if table == "audit" && column == "by"),
             "{refused:?}"

@@ -9,6 +9,7 @@ mod half_open;
 mod look;
 mod outage;
 mod random;
+mod refusing;
 mod rls;
 mod side;
 mod talk;
