@@ -73,6 +73,8 @@ impl fmt::Display for Needs {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn needs(words: &[&str]) -> Needs {

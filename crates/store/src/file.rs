@@ -14,16 +14,16 @@ use crate::lock::{Lock, open_private};
 /// Name of the database within the state directory.
 pub const FILE_NAME: &str = "adjutant.db";
 
-/// A page, the smallest that SQLite has: a turn touches some forty of them for a few rows each, and every one is written
-/// whole. A long text is a chain of pages, which costs as many bytes as one large page and a few more system calls (measure
-/// with `examples/measure.rs`). A file that was made with larger pages keeps them.
-const PAGE_BYTES: u32 = 512;
+/// A page: a turn touches some forty of them for a few rows each, and every one is written whole. Half of it writes a third
+/// less and costs a tenth more time (more pages to find, two system calls for each); twice as much writes half as much again.
+/// Measure with `examples/measure.rs`. A file that was made with other pages keeps them.
+const PAGE_BYTES: u32 = 1_024;
 /// Page cache per connection (goal 11: idle memory), in KiB.
 const CACHE_KIB: i32 = 2_000;
 /// Statements that stay prepared per connection.
 const STATEMENTS_MAX: usize = 160;
 /// WAL pages after which a commit also moves pages into the database: 8 MiB. A page that many turns touched is moved once.
-const CHECKPOINT_PAGES: u32 = 16_000;
+const CHECKPOINT_PAGES: u32 = 8_000;
 /// Longest wait for another program that holds the file, such as a backup.
 pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// The WAL file is cut back to this after a checkpoint.

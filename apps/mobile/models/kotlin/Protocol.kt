@@ -301,6 +301,8 @@ data class AgentParams(
     val attachments: List<JsonElement>? = null,
     /** Wall time in seconds, below the agent's own limit. */
     val timeout: Long? = null,
+    /** What a worker must offer to take this run, besides what the agent needs. */
+    val needs: Needs? = null,
     /** A name for the session, for people. */
     val label: String? = null,
     /** Counts only with `deliver`. */
@@ -345,6 +347,8 @@ data class AgentReply(
     val sessionKey: String? = null,
     /** The agent. */
     val agentId: String? = null,
+    /** What the run needs of a worker, when none that is heard of offers it: the run waits for one that does. */
+    val waitsFor: Needs? = null,
     /** One word or sentence about the end. */
     val summary: String? = null,
     /** What was said. */
@@ -415,6 +419,8 @@ data class AgentSpec(
     val approvalPolicy: ApprovalPolicy,
     /** Names of vault entries it may use. */
     val vaultGrants: List<String>? = null,
+    /** What a worker must offer to take its runs, such as `machine:studio`. */
+    val needs: Needs? = null,
     /** Money caps. */
     val budget: BudgetSpec,
     /** Bounds of a run. */
@@ -452,6 +458,8 @@ data class AgentSpecInput(
     val approvalPolicy: ApprovalPolicy? = null,
     /** Names of vault entries it may use. */
     val vaultGrants: List<String>? = null,
+    /** What a worker must offer to take its runs, such as `machine:studio`. */
+    val needs: Needs? = null,
     /** Money caps. */
     val budget: BudgetSpec? = null,
     /** Bounds of a run. */
@@ -1171,6 +1179,8 @@ data class ChatSendParams(
     val attachments: List<JsonElement>? = null,
     /** Wall time for the run, below the agent's own limit. */
     val timeoutMs: Long? = null,
+    /** What a worker must offer to take this run, besides what the agent needs. */
+    val needs: Needs? = null,
     /** Attach a new session to this thread. */
     val threadId: ThreadId? = null,
     /** The session's identifier as the client knows it; not needed. */
@@ -1212,6 +1222,8 @@ data class ChatSent(
     val status: ChatSendStatus,
     /** Why the run did not end well. */
     val error: String? = null,
+    /** What the run needs of a worker, when none that is heard of offers it: the run waits for one that does. */
+    val waitsFor: Needs? = null,
     /** For `/stop`, as in `chat.abort`. */
     val ok: Boolean? = null,
     /** For `/stop`: whether something was cancelled. */
@@ -2713,6 +2725,12 @@ data class ModelsReport(
     val providers: List<ProviderRow>,
 )
 
+/** One thing that a run needs of its worker, and a worker may offer: `computer-use`, `machine:studio`. */
+typealias Need = String
+
+/** Needs of a run, or offers of a worker: a set, written in the order of the alphabet. */
+typealias Needs = List<Need>
+
 /** No parameters. */
 @Serializable
 data object NoParams
@@ -3623,6 +3641,8 @@ data class RunRow(
     val state: RunPhase,
     /** Why it waits or how it ended badly. */
     val reason: String? = null,
+    /** What a worker must offer to take it. */
+    val needs: Needs? = null,
     /** The worker that has it. */
     val worker: WorkerId? = null,
     /** When it was accepted. */
@@ -5555,6 +5575,8 @@ data class WorkerRow(
     val state: WorkerState,
     /** Runs at once. */
     val slots: Long,
+    /** What it has for runs that need it. */
+    val offers: Needs? = null,
     /** Runs it has now. */
     val runs: List<RunId>,
     /** Start. */

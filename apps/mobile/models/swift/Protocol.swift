@@ -399,6 +399,8 @@ public struct AgentParams: Codable, Hashable, Sendable {
     public var attachments: [JSONValue]?
     /** Wall time in seconds, below the agent's own limit. */
     public var timeout: Int64?
+    /** What a worker must offer to take this run, besides what the agent needs. */
+    public var needs: Needs?
     /** A name for the session, for people. */
     public var label: String?
     /** Counts only with `deliver`. */
@@ -420,7 +422,7 @@ public struct AgentParams: Codable, Hashable, Sendable {
     /** Refused when not empty: runs do not start each other here. */
     public var spawnedBy: String?
 
-    public init(message: String, idempotencyKey: ClientKey, agentId: String? = nil, sessionKey: String? = nil, sessionId: String? = nil, model: String? = nil, thinking: String? = nil, deliver: Bool? = nil, attachments: [JSONValue]? = nil, timeout: Int64? = nil, label: String? = nil, to: String? = nil, channel: String? = nil, replyTo: String? = nil, replyChannel: String? = nil, accountId: String? = nil, threadId: String? = nil, lane: String? = nil, extraSystemPrompt: String? = nil, spawnedBy: String? = nil) {
+    public init(message: String, idempotencyKey: ClientKey, agentId: String? = nil, sessionKey: String? = nil, sessionId: String? = nil, model: String? = nil, thinking: String? = nil, deliver: Bool? = nil, attachments: [JSONValue]? = nil, timeout: Int64? = nil, needs: Needs? = nil, label: String? = nil, to: String? = nil, channel: String? = nil, replyTo: String? = nil, replyChannel: String? = nil, accountId: String? = nil, threadId: String? = nil, lane: String? = nil, extraSystemPrompt: String? = nil, spawnedBy: String? = nil) {
         self.message = message
         self.idempotencyKey = idempotencyKey
         self.agentId = agentId
@@ -431,6 +433,7 @@ public struct AgentParams: Codable, Hashable, Sendable {
         self.deliver = deliver
         self.attachments = attachments
         self.timeout = timeout
+        self.needs = needs
         self.label = label
         self.to = to
         self.channel = channel
@@ -469,17 +472,20 @@ public struct AgentReply: Codable, Hashable, Sendable {
     public var sessionKey: String?
     /** The agent. */
     public var agentId: String?
+    /** What the run needs of a worker, when none that is heard of offers it: the run waits for one that does. */
+    public var waitsFor: Needs?
     /** One word or sentence about the end. */
     public var summary: String?
     /** What was said. */
     public var result: AgentResult?
 
-    public init(runId: String, status: AgentStatus, acceptedAt: Timestamp? = nil, sessionKey: String? = nil, agentId: String? = nil, summary: String? = nil, result: AgentResult? = nil) {
+    public init(runId: String, status: AgentStatus, acceptedAt: Timestamp? = nil, sessionKey: String? = nil, agentId: String? = nil, waitsFor: Needs? = nil, summary: String? = nil, result: AgentResult? = nil) {
         self.runId = runId
         self.status = status
         self.acceptedAt = acceptedAt
         self.sessionKey = sessionKey
         self.agentId = agentId
+        self.waitsFor = waitsFor
         self.summary = summary
         self.result = result
     }
@@ -564,6 +570,8 @@ public struct AgentSpec: Codable, Hashable, Sendable {
     public var approvalPolicy: ApprovalPolicy
     /** Names of vault entries it may use. */
     public var vaultGrants: [String]?
+    /** What a worker must offer to take its runs, such as `machine:studio`. */
+    public var needs: Needs?
     /** Money caps. */
     public var budget: BudgetSpec
     /** Bounds of a run. */
@@ -571,7 +579,7 @@ public struct AgentSpec: Codable, Hashable, Sendable {
     /** Whether a reflection run may follow an answer. */
     public var reflect: Bool
 
-    public init(name: AgentId, displayName: String? = nil, description: String, provider: String? = nil, model: String? = nil, fallbacks: [String]? = nil, trustLevel: TrustLevel? = nil, systemPrompt: String, tools: [String]? = nil, allowedDirs: [String]? = nil, workspace: String? = nil, approvalPolicy: ApprovalPolicy, vaultGrants: [String]? = nil, budget: BudgetSpec, limits: LimitsSpec, reflect: Bool) {
+    public init(name: AgentId, displayName: String? = nil, description: String, provider: String? = nil, model: String? = nil, fallbacks: [String]? = nil, trustLevel: TrustLevel? = nil, systemPrompt: String, tools: [String]? = nil, allowedDirs: [String]? = nil, workspace: String? = nil, approvalPolicy: ApprovalPolicy, vaultGrants: [String]? = nil, needs: Needs? = nil, budget: BudgetSpec, limits: LimitsSpec, reflect: Bool) {
         self.name = name
         self.displayName = displayName
         self.description = description
@@ -585,6 +593,7 @@ public struct AgentSpec: Codable, Hashable, Sendable {
         self.workspace = workspace
         self.approvalPolicy = approvalPolicy
         self.vaultGrants = vaultGrants
+        self.needs = needs
         self.budget = budget
         self.limits = limits
         self.reflect = reflect
@@ -619,6 +628,8 @@ public struct AgentSpecInput: Codable, Hashable, Sendable {
     public var approvalPolicy: ApprovalPolicy?
     /** Names of vault entries it may use. */
     public var vaultGrants: [String]?
+    /** What a worker must offer to take its runs, such as `machine:studio`. */
+    public var needs: Needs?
     /** Money caps. */
     public var budget: BudgetSpec?
     /** Bounds of a run. */
@@ -626,7 +637,7 @@ public struct AgentSpecInput: Codable, Hashable, Sendable {
     /** Whether a reflection run may follow an answer. */
     public var reflect: Bool?
 
-    public init(name: AgentId, displayName: String? = nil, description: String? = nil, provider: String? = nil, model: String? = nil, fallbacks: [String]? = nil, trustLevel: TrustLevel? = nil, systemPrompt: String? = nil, tools: [String]? = nil, allowedDirs: [String]? = nil, workspace: String? = nil, approvalPolicy: ApprovalPolicy? = nil, vaultGrants: [String]? = nil, budget: BudgetSpec? = nil, limits: LimitsSpec? = nil, reflect: Bool? = nil) {
+    public init(name: AgentId, displayName: String? = nil, description: String? = nil, provider: String? = nil, model: String? = nil, fallbacks: [String]? = nil, trustLevel: TrustLevel? = nil, systemPrompt: String? = nil, tools: [String]? = nil, allowedDirs: [String]? = nil, workspace: String? = nil, approvalPolicy: ApprovalPolicy? = nil, vaultGrants: [String]? = nil, needs: Needs? = nil, budget: BudgetSpec? = nil, limits: LimitsSpec? = nil, reflect: Bool? = nil) {
         self.name = name
         self.displayName = displayName
         self.description = description
@@ -640,6 +651,7 @@ public struct AgentSpecInput: Codable, Hashable, Sendable {
         self.workspace = workspace
         self.approvalPolicy = approvalPolicy
         self.vaultGrants = vaultGrants
+        self.needs = needs
         self.budget = budget
         self.limits = limits
         self.reflect = reflect
@@ -1594,6 +1606,8 @@ public struct ChatSendParams: Codable, Hashable, Sendable {
     public var attachments: [JSONValue]?
     /** Wall time for the run, below the agent's own limit. */
     public var timeoutMs: Int64?
+    /** What a worker must offer to take this run, besides what the agent needs. */
+    public var needs: Needs?
     /** Attach a new session to this thread. */
     public var threadId: ThreadId?
     /** The session's identifier as the client knows it; not needed. */
@@ -1605,7 +1619,7 @@ public struct ChatSendParams: Codable, Hashable, Sendable {
     /** Accepted for newer clients; threads have no branches. */
     public var expectedLeafEntryId: String?
 
-    public init(sessionKey: String, message: String, idempotencyKey: ClientKey, model: String? = nil, thinking: String? = nil, deliver: Bool? = nil, attachments: [JSONValue]? = nil, timeoutMs: Int64? = nil, threadId: ThreadId? = nil, sessionId: String? = nil, agentId: String? = nil, queueMode: String? = nil, expectedLeafEntryId: String? = nil) {
+    public init(sessionKey: String, message: String, idempotencyKey: ClientKey, model: String? = nil, thinking: String? = nil, deliver: Bool? = nil, attachments: [JSONValue]? = nil, timeoutMs: Int64? = nil, needs: Needs? = nil, threadId: ThreadId? = nil, sessionId: String? = nil, agentId: String? = nil, queueMode: String? = nil, expectedLeafEntryId: String? = nil) {
         self.sessionKey = sessionKey
         self.message = message
         self.idempotencyKey = idempotencyKey
@@ -1614,6 +1628,7 @@ public struct ChatSendParams: Codable, Hashable, Sendable {
         self.deliver = deliver
         self.attachments = attachments
         self.timeoutMs = timeoutMs
+        self.needs = needs
         self.threadId = threadId
         self.sessionId = sessionId
         self.agentId = agentId
@@ -1644,6 +1659,8 @@ public struct ChatSent: Codable, Hashable, Sendable {
     public var status: ChatSendStatus
     /** Why the run did not end well. */
     public var error: String?
+    /** What the run needs of a worker, when none that is heard of offers it: the run waits for one that does. */
+    public var waitsFor: Needs?
     /** For `/stop`, as in `chat.abort`. */
     public var ok: Bool?
     /** For `/stop`: whether something was cancelled. */
@@ -1651,10 +1668,11 @@ public struct ChatSent: Codable, Hashable, Sendable {
     /** For `/stop`: what was cancelled. */
     public var runIds: [String]?
 
-    public init(runId: String, status: ChatSendStatus, error: String? = nil, ok: Bool? = nil, aborted: Bool? = nil, runIds: [String]? = nil) {
+    public init(runId: String, status: ChatSendStatus, error: String? = nil, waitsFor: Needs? = nil, ok: Bool? = nil, aborted: Bool? = nil, runIds: [String]? = nil) {
         self.runId = runId
         self.status = status
         self.error = error
+        self.waitsFor = waitsFor
         self.ok = ok
         self.aborted = aborted
         self.runIds = runIds
@@ -3842,6 +3860,12 @@ public struct ModelsReport: Codable, Hashable, Sendable {
     }
 }
 
+/** One thing that a run needs of its worker, and a worker may offer: `computer-use`, `machine:studio`. */
+public typealias Need = String
+
+/** Needs of a run, or offers of a worker: a set, written in the order of the alphabet. */
+public typealias Needs = [Need]
+
 /** No parameters. */
 public struct NoParams: Codable, Hashable, Sendable {
     public init() {
@@ -5121,6 +5145,8 @@ public struct RunRow: Codable, Hashable, Sendable {
     public var state: RunPhase
     /** Why it waits or how it ended badly. */
     public var reason: String?
+    /** What a worker must offer to take it. */
+    public var needs: Needs?
     /** The worker that has it. */
     public var worker: WorkerId?
     /** When it was accepted. */
@@ -5130,7 +5156,7 @@ public struct RunRow: Codable, Hashable, Sendable {
     /** End. */
     public var endedAt: Timestamp?
 
-    public init(runId: String, id: RunId, agentId: String, sessionKey: String, threadId: ThreadId, state: RunPhase, reason: String? = nil, worker: WorkerId? = nil, acceptedAt: Timestamp, startedAt: Timestamp? = nil, endedAt: Timestamp? = nil) {
+    public init(runId: String, id: RunId, agentId: String, sessionKey: String, threadId: ThreadId, state: RunPhase, reason: String? = nil, needs: Needs? = nil, worker: WorkerId? = nil, acceptedAt: Timestamp, startedAt: Timestamp? = nil, endedAt: Timestamp? = nil) {
         self.runId = runId
         self.id = id
         self.agentId = agentId
@@ -5138,6 +5164,7 @@ public struct RunRow: Codable, Hashable, Sendable {
         self.threadId = threadId
         self.state = state
         self.reason = reason
+        self.needs = needs
         self.worker = worker
         self.acceptedAt = acceptedAt
         self.startedAt = startedAt
@@ -7967,6 +7994,8 @@ public struct WorkerRow: Codable, Hashable, Sendable {
     public var state: WorkerState
     /** Runs at once. */
     public var slots: Int64
+    /** What it has for runs that need it. */
+    public var offers: Needs?
     /** Runs it has now. */
     public var runs: [RunId]
     /** Start. */
@@ -7976,13 +8005,14 @@ public struct WorkerRow: Codable, Hashable, Sendable {
     /** Whether that was less than half a minute ago. */
     public var alive: Bool
 
-    public init(id: WorkerId, host: String, pid: Int64, version: String, state: WorkerState, slots: Int64, runs: [RunId], startedAt: Timestamp, seenAt: Timestamp, alive: Bool) {
+    public init(id: WorkerId, host: String, pid: Int64, version: String, state: WorkerState, slots: Int64, offers: Needs? = nil, runs: [RunId], startedAt: Timestamp, seenAt: Timestamp, alive: Bool) {
         self.id = id
         self.host = host
         self.pid = pid
         self.version = version
         self.state = state
         self.slots = slots
+        self.offers = offers
         self.runs = runs
         self.startedAt = startedAt
         self.seenAt = seenAt

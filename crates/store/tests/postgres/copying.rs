@@ -325,14 +325,16 @@ fn what_has_no_other_order_than_that_of_its_birth_keeps_it_there_and_back() {
     let clock = SimClock::new();
     runtime().block_on(async {
         let store = sqlite(dirs[0].path(), &clock, 1);
-        let seat = session(&*store, "one").await;
         let mut run = String::new();
-        // Whoever was born later has the lower identifier, and more than one batch of them.
-        for n in 0..300 {
-            let at = Timestamp::from_millis(AT.as_millis() - n);
-            let intake = intake_at(&seat, None, "words", at, 1);
-            run = intake.run.id.to_string();
-            store.accept(intake).await.unwrap();
+        // Whoever was born later has the lower identifier, and more than one batch of them; a queue has a bound.
+        for n in 0..10 {
+            let seat = session(&*store, &format!("seat-{n}")).await;
+            for m in 0..30 {
+                let at = Timestamp::from_millis(AT.as_millis() - n * 30 - m);
+                let intake = intake_at(&seat, None, "words", at, 1);
+                run = intake.run.id.to_string();
+                store.accept(intake).await.unwrap();
+            }
         }
         drop(store);
         let db = rusqlite::Connection::open(dirs[0].path().join("adjutant.db")).unwrap();

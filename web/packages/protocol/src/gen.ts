@@ -193,6 +193,8 @@ export interface AgentParams {
   attachments?: unknown[];
   /** Wall time in seconds, below the agent's own limit. */
   timeout?: number;
+  /** What a worker must offer to take this run, besides what the agent needs. */
+  needs?: Needs;
   /** A name for the session, for people. */
   label?: string;
   /** Counts only with `deliver`. */
@@ -235,6 +237,8 @@ export interface AgentReply {
   sessionKey?: string;
   /** The agent. */
   agentId?: string;
+  /** What the run needs of a worker, when none that is heard of offers it: the run waits for one that does. */
+  waitsFor?: Needs;
   /** One word or sentence about the end. */
   summary?: string;
   /** What was said. */
@@ -301,6 +305,8 @@ export interface AgentSpec {
   approvalPolicy: ApprovalPolicy;
   /** Names of vault entries it may use. */
   vaultGrants?: string[];
+  /** What a worker must offer to take its runs, such as `machine:studio`. */
+  needs?: Needs;
   /** Money caps. */
   budget: BudgetSpec;
   /** Bounds of a run. */
@@ -337,6 +343,8 @@ export interface AgentSpecInput {
   approvalPolicy?: ApprovalPolicy;
   /** Names of vault entries it may use. */
   vaultGrants?: string[];
+  /** What a worker must offer to take its runs, such as `machine:studio`. */
+  needs?: Needs;
   /** Money caps. */
   budget?: BudgetSpec;
   /** Bounds of a run. */
@@ -926,6 +934,8 @@ export interface ChatSendParams {
   attachments?: unknown[];
   /** Wall time for the run, below the agent's own limit. */
   timeoutMs?: number;
+  /** What a worker must offer to take this run, besides what the agent needs. */
+  needs?: Needs;
   /** Attach a new session to this thread. */
   threadId?: ThreadId;
   /** The session's identifier as the client knows it; not needed. */
@@ -949,6 +959,8 @@ export interface ChatSent {
   status: ChatSendStatus;
   /** Why the run did not end well. */
   error?: string;
+  /** What the run needs of a worker, when none that is heard of offers it: the run waits for one that does. */
+  waitsFor?: Needs;
   /** For `/stop`, as in `chat.abort`. */
   ok?: boolean;
   /** For `/stop`: whether something was cancelled. */
@@ -2204,6 +2216,12 @@ export interface ModelsReport {
   providers: ProviderRow[];
 }
 
+/** One thing that a run needs of its worker, and a worker may offer: `computer-use`, `machine:studio`. */
+export type Need = string;
+
+/** Needs of a run, or offers of a worker: a set, written in the order of the alphabet. */
+export type Needs = Need[];
+
 /** No parameters. */
 export interface NoParams {
 }
@@ -2968,6 +2986,8 @@ export interface RunRow {
   state: RunPhase;
   /** Why it waits or how it ended badly. */
   reason?: string;
+  /** What a worker must offer to take it. */
+  needs?: Needs;
   /** The worker that has it. */
   worker?: WorkerId;
   /** When it was accepted. */
@@ -4671,6 +4691,8 @@ export interface WorkerRow {
   state: WorkerState;
   /** Runs at once. */
   slots: number;
+  /** What it has for runs that need it. */
+  offers?: Needs;
   /** Runs it has now. */
   runs: RunId[];
   /** Start. */
@@ -5148,6 +5170,7 @@ export const decodeAgentParams: d.Decoder<AgentParams> = d.object<AgentParams>({
   deliver: d.optional(d.boolean),
   attachments: d.optional(d.list(d.any)),
   timeout: d.optional(d.integer(0, 9007199254740991)),
+  needs: d.optional(d.lazy(() => decodeNeeds)),
   label: d.optional(d.text),
   to: d.optional(d.text),
   channel: d.optional(d.text),
@@ -5171,6 +5194,7 @@ export const decodeAgentReply: d.Decoder<AgentReply> = d.object<AgentReply>({
   acceptedAt: d.optional(d.lazy(() => decodeTimestamp)),
   sessionKey: d.optional(d.text),
   agentId: d.optional(d.text),
+  waitsFor: d.optional(d.lazy(() => decodeNeeds)),
   summary: d.optional(d.text),
   result: d.optional(d.lazy(() => decodeAgentResult)),
 }, "open");
@@ -5208,6 +5232,7 @@ export const decodeAgentSpec: d.Decoder<AgentSpec> = d.object<AgentSpec>({
   workspace: d.optional(d.text),
   approvalPolicy: d.lazy(() => decodeApprovalPolicy),
   vaultGrants: d.optional(d.list(d.text)),
+  needs: d.optional(d.lazy(() => decodeNeeds)),
   budget: d.lazy(() => decodeBudgetSpec),
   limits: d.lazy(() => decodeLimitsSpec),
   reflect: d.boolean,
@@ -5227,6 +5252,7 @@ export const decodeAgentSpecInput: d.Decoder<AgentSpecInput> = d.object<AgentSpe
   workspace: d.optional(d.text),
   approvalPolicy: d.optional(d.lazy(() => decodeApprovalPolicy)),
   vaultGrants: d.optional(d.list(d.text)),
+  needs: d.optional(d.lazy(() => decodeNeeds)),
   budget: d.optional(d.lazy(() => decodeBudgetSpec)),
   limits: d.optional(d.lazy(() => decodeLimitsSpec)),
   reflect: d.optional(d.boolean),
@@ -5571,6 +5597,7 @@ export const decodeChatSendParams: d.Decoder<ChatSendParams> = d.object<ChatSend
   deliver: d.optional(d.boolean),
   attachments: d.optional(d.list(d.any)),
   timeoutMs: d.optional(d.integer(0, 9007199254740991)),
+  needs: d.optional(d.lazy(() => decodeNeeds)),
   threadId: d.optional(d.lazy(() => decodeThreadId)),
   sessionId: d.optional(d.text),
   agentId: d.optional(d.text),
@@ -5584,6 +5611,7 @@ export const decodeChatSent: d.Decoder<ChatSent> = d.object<ChatSent>({
   runId: d.text,
   status: d.lazy(() => decodeChatSendStatus),
   error: d.optional(d.text),
+  waitsFor: d.optional(d.lazy(() => decodeNeeds)),
   ok: d.optional(d.boolean),
   aborted: d.optional(d.boolean),
   runIds: d.optional(d.list(d.text)),
@@ -6323,6 +6351,10 @@ export const decodeModelsReport: d.Decoder<ModelsReport> = d.object<ModelsReport
   providers: d.list(d.lazy(() => decodeProviderRow)),
 }, "open");
 
+export const decodeNeed: d.Decoder<Need> = d.text;
+
+export const decodeNeeds: d.Decoder<Needs> = d.list(d.lazy(() => decodeNeed));
+
 export const decodeNoParams: d.Decoder<NoParams> = d.object<NoParams>({
 }, "closed");
 
@@ -6770,6 +6802,7 @@ export const decodeRunRow: d.Decoder<RunRow> = d.object<RunRow>({
   threadId: d.lazy(() => decodeThreadId),
   state: d.lazy(() => decodeRunPhase),
   reason: d.optional(d.text),
+  needs: d.optional(d.lazy(() => decodeNeeds)),
   worker: d.optional(d.lazy(() => decodeWorkerId)),
   acceptedAt: d.lazy(() => decodeTimestamp),
   startedAt: d.optional(d.lazy(() => decodeTimestamp)),
@@ -7751,6 +7784,7 @@ export const decodeWorkerRow: d.Decoder<WorkerRow> = d.object<WorkerRow>({
   version: d.text,
   state: d.lazy(() => decodeWorkerState),
   slots: d.integer(0, 4294967295),
+  offers: d.optional(d.lazy(() => decodeNeeds)),
   runs: d.list(d.lazy(() => decodeRunId)),
   startedAt: d.lazy(() => decodeTimestamp),
   seenAt: d.lazy(() => decodeTimestamp),
