@@ -57,7 +57,7 @@ fn a_run_moves_while_a_client_follows_it_and_nothing_is_done_twice() {
     let gateway = site.machine("gateway");
     let _serving = gateway.gateway();
     let (a, b) = (site.machine("a"), site.machine("b"));
-    let (first, second) = (a.worker(), b.worker());
+    let (first, second) = (a.worker(&[]), b.worker(&[]));
     let (one, two) = (gateway.worker_of(&first), gateway.worker_of(&second));
     assert_eq!(one["state"], "working");
 
@@ -116,10 +116,10 @@ fn a_worker_that_is_killed_is_followed_by_another_at_once_and_says_what_it_does_
     let gateway = site.machine("gateway");
     let _serving = gateway.gateway();
     let (a, b) = (site.machine("a"), site.machine("b"));
-    let first = a.worker();
+    let first = a.worker(&[]);
     gateway.worker_of(&first);
     let (_, client) = begin(&gateway, "killed", 30);
-    let second = b.worker();
+    let second = b.worker(&[]);
     let heir = gateway.worker_of(&second);
     let begun = Instant::now();
     first.kill();
@@ -149,10 +149,10 @@ fn two_gateways_tell_the_same_and_a_worker_that_is_told_to_stop_gives_up_what_it
     let _one = here.gateway();
     let _two = there.gateway();
     let (a, b) = (site.machine("a"), site.machine("b"));
-    let first = a.worker();
+    let first = a.worker(&[]);
     here.worker_of(&first);
     let (_, client) = begin(&here, "stopped", 3);
-    let second = b.worker();
+    let second = b.worker(&[]);
     here.worker_of(&second);
     let term = std::process::Command::new("kill")
         .args(["-TERM", &first.id().to_string()])

@@ -98,8 +98,8 @@ impl Machine<'_> {
         process
     }
 
-    pub(crate) fn worker(&self) -> Running {
-        self.serve(&["worker", "run"])
+    pub(crate) fn worker(&self, flags: &[&str]) -> Running {
+        self.serve(&[&["worker", "run"], flags].concat())
     }
 
     /// What the register says about the worker of a process.

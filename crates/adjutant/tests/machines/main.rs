@@ -9,5 +9,6 @@ mod cluster;
 mod handing_over;
 mod machine;
 mod moving;
+mod offers;
 #[path = "../common/process.rs"]
 mod process;
