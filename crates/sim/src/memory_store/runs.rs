@@ -348,7 +348,7 @@ impl Inner {
                 .values()
                 .any(|o| o.run.session == r.run.session && o.run.id != r.run.id && o.is_active())
         });
-        candidates.sort_by_key(|r| (matches!(r.status, RunStatus::Queued), r.place()));
+        candidates.sort_by_key(|r| r.place());
         // Within a session the older of two queued runs goes first.
         candidates.first().map(|r| r.run.id)
     }
@@ -556,7 +556,7 @@ impl RunStore for MemoryStore {
             let signals = inner
                 .runs
                 .get_mut(&append.run.id)
-                .filter(|row| matches!(row.status, RunStatus::Running))
+                .filter(|row| !row.is_over())
                 .map(|row| Inner::fresh_signals(row, append.fence))
                 .unwrap_or_default();
             (Appended { logged, signals }, events)
