@@ -128,6 +128,18 @@ pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
     move |source| BackupError::Io { path, source }
 }
 
+/// Refuses what came out of the archive `path` when a check of it found something.
+pub(super) fn must_be_whole(path: &Path, findings: &[String]) -> Result<(), BackupError> {
+    match findings.split_first() {
+        None => Ok(()),
+        Some((finding, more)) => Err(BackupError::Broken {
+            path: path.to_owned(),
+            finding: finding.clone(),
+            more: more.len(),
+        }),
+    }
+}
+
 /// In the words and exit codes of the command line.
 pub(super) fn failure(error: &BackupError) -> Failure {
     let as_it_was = "nothing was changed";

@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::clock::Clock as _;
 use adjutant_ports::store::AuditStore as _;
+use adjutant_store::copy::Purpose;
 use adjutant_store::{Config, LocalBus, Lock, OpenError, Sqlite};
 
-use super::error::{BackupError, io_error};
+use super::error::{BackupError, io_error, must_be_whole};
 use super::rows::{self, Rows};
 use super::{FORMAT_FILE, FORMAT_ROWS, MANIFEST, MANIFEST_BYTES_MAX, Manifest, ROWS_NAME};
 use crate::doors::{OsEntropy, SystemClock};
@@ -58,7 +59,7 @@ pub(super) async fn restore<S: Future<Output = ()>>(
     let done = ready.would(home, SystemClock::new().now());
     let Ready { staging, rows, .. } = ready;
     if let Some(rows) = &rows {
-        rows.fill(stop()).await?;
+        rows.fill(Purpose::Keep, stop()).await?;
         let checked = tokio::select! {
             biased;
             () = stop() => Err(BackupError::Interrupted),
@@ -91,7 +92,7 @@ pub(super) async fn rehearse<S: Future<Output = ()>>(
     daemon::must_be_free(home)?;
     let ready = prepare(home, file, database, &stop).await?;
     if let Some(rows) = &ready.rows {
-        rows.rehearse(stop()).await?;
+        rows.fill(Purpose::Rehearse, stop()).await?;
     }
     Ok(ready.would(home, SystemClock::new().now()))
 }
@@ -315,12 +316,5 @@ async fn check(file: &Path, home: &Path) -> Result<(), BackupError> {
         Ok(report) => report.findings,
         Err(error) => vec![error.to_string()],
     };
-    match findings.split_first() {
-        None => Ok(()),
-        Some((finding, more)) => Err(BackupError::Broken {
-            path: file.to_owned(),
-            finding: finding.clone(),
-            more: more.len(),
-        }),
-    }
+    must_be_whole(file, &findings)
 }

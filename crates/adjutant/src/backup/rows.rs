@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use adjutant_domain::time::Timestamp;
 use adjutant_ports::config::ConfigDoor as _;
 use adjutant_store::PostgresOptions;
-use adjutant_store::copy::{self, Database, Selection};
+use adjutant_store::copy::{self, Database, Purpose, Selection};
 
-use super::error::{BackupError, io_error};
+use super::error::{BackupError, io_error, must_be_whole};
 use super::{ROWS_NAME, check};
 use crate::config::{Settings, Sources};
 use crate::db;
@@ -118,17 +118,14 @@ impl Rows {
         Ok(BufReader::new(File::open(path).map_err(io_error(path))?))
     }
 
-    /// Does all of [`Rows::fill`] but keep it.
-    pub(super) async fn rehearse(&self, stop: impl Future<Output = ()>) -> Result<(), BackupError> {
-        let to = Database::Postgres(self.to.clone());
-        copy::rehearse_import(self.lines()?, &to, &|_| {}, stop).await?;
-        Ok(())
-    }
-
     /// Puts the rows into the database.
-    pub(super) async fn fill(&self, stop: impl Future<Output = ()>) -> Result<(), BackupError> {
+    pub(super) async fn fill(
+        &self,
+        purpose: Purpose,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), BackupError> {
         let to = Database::Postgres(self.to.clone());
-        copy::import(self.lines()?, &to, &|_| {}, stop).await?;
+        copy::import(self.lines()?, &to, purpose, &|_| {}, stop).await?;
         Ok(())
     }
 
@@ -138,14 +135,7 @@ impl Rows {
         let found = found.map_err(|failure| BackupError::Unchecked {
             reason: failure.message,
         })?;
-        match found.findings.split_first() {
-            None => Ok(()),
-            Some((finding, more)) => Err(BackupError::Broken {
-                path: file.to_owned(),
-                finding: finding.clone(),
-                more: more.len(),
-            }),
-        }
+        must_be_whole(file, &found.findings)
     }
 
     /// What went wrong after the rows were there. `ready` is the state directory that goes with them.

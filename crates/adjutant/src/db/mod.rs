@@ -14,7 +14,7 @@ use adjutant_cli::{
 };
 use adjutant_ports::clock::Clock as _;
 use adjutant_ports::store::{AuditStore as _, StoreError, VerifyReport};
-use adjutant_store::copy::{self, CopyError, Database, Moved, SchemaState};
+use adjutant_store::copy::{self, CopyError, Database, Moved, Purpose, SchemaState};
 use adjutant_store::{
     Config, LocalBus, Lock, OpenError, Postgres, PostgresError, PostgresOptions, Sqlite,
 };
@@ -269,7 +269,15 @@ impl Databases for Machine {
             }
             let now = SystemClock::new().now();
             let tell = |moved: Moved<'_>| seen(moved.table, moved.rows);
-            copy::rehearse_copy(&from.database, &to.database, now, &tell, interrupted()).await
+            copy::copy(
+                &from.database,
+                &to.database,
+                now,
+                Purpose::Rehearse,
+                &tell,
+                interrupted(),
+            )
+            .await
         };
         let tables: BTreeMap<String, u64> = plan.await.map_err(|error| failure(&error))?;
         Ok(DbCopyPlan {
@@ -288,7 +296,15 @@ impl Databases for Machine {
             must_be_unused(&to.database).await?;
             let now = SystemClock::new().now();
             let tell = |moved: Moved<'_>| seen(moved.table, moved.rows);
-            copy::copy(&from.database, &to.database, now, &tell, interrupted()).await
+            copy::copy(
+                &from.database,
+                &to.database,
+                now,
+                Purpose::Keep,
+                &tell,
+                interrupted(),
+            )
+            .await
         };
         let rows = work.await.map_err(|error| failure(&error))?;
         let at = to.shown()?;

@@ -8,6 +8,7 @@ pub mod answers;
 pub mod approvals;
 pub mod devices;
 pub mod feed;
+pub mod line;
 pub mod memories;
 pub mod money;
 pub mod needs;
@@ -37,8 +38,8 @@ macro_rules! conformance {
                 an_accepted_run_is_queued_and_said
                 a_key_that_was_seen_is_the_same_run
                 a_queue_has_a_bound
-                an_offer_takes_as_many_runs_as_it_has_slots a_patient_offer_gets_the_run_that_comes
-                a_withdrawn_offer_takes_nothing claims_follow_priority_then_age
+                a_patient_offer_gets_the_run_that_comes
+                a_withdrawn_offer_takes_nothing
                 a_session_has_one_active_run
                 a_claim_carries_the_whole_log_and_the_next_fence
                 an_older_fence_writes_nothing
@@ -48,11 +49,16 @@ macro_rules! conformance {
                 a_signal_wakes_a_parked_run
                 a_signal_that_nobody_heard_ends_the_rest_at_once
                 signals_are_heard_once_per_claim_until_they_are_written
+                a_signal_comes_with_the_entry_that_parks
                 words_go_to_the_run_that_waits_for_them
                 a_run_that_is_over_takes_nothing
                 claims_of_the_dead_are_released_at_once
                 runs_are_found_by_name_and_listed
                 many_claimers_never_share_a_run_or_a_seat;
+            line:
+                claims_follow_priority_then_age
+                a_rest_that_is_over_does_not_go_before_priority
+                an_offer_takes_as_many_runs_as_it_has_slots;
             needs:
                 a_run_that_needs_something_is_for_who_offers_it
                 a_session_keeps_its_order_whatever_its_runs_need

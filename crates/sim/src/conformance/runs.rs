@@ -122,40 +122,6 @@ pub async fn a_queue_has_a_bound(world: &World) {
     world.accept(&other, "", "hello").await;
 }
 
-/// Higher priority first, then who waits longer.
-pub async fn claims_follow_priority_then_age(world: &World) {
-    let mut expected = Vec::new();
-    for (rest, priority) in [("a", 0), ("b", 5), ("c", 0), ("d", -1), ("e", 5)] {
-        let session = world.session(rest).await;
-        let mut intake = world.intake(&session, "", "hello");
-        intake.run.priority = priority;
-        expected.push((-priority, intake.run.id));
-        world.store.accept(intake).await.unwrap();
-        world.clock.pass(Duration::from_millis(5));
-    }
-    expected.sort();
-    for (_, id) in expected {
-        assert_eq!(world.claim().await.run.id, id);
-    }
-    assert!(world.try_claim().await.is_none());
-}
-
-/// An offer of several slots takes several runs, and no more than there are slots.
-pub async fn an_offer_takes_as_many_runs_as_it_has_slots(world: &World) {
-    for rest in ["a", "b", "c"] {
-        let session = world.session(rest).await;
-        world.accept(&session, "", "hello").await;
-    }
-    let offer = |slots| Offer {
-        slots,
-        ..Offer::one(world.worker())
-    };
-    let two = world.store.claim(&offer(2), LEASE).await.unwrap();
-    let rest = world.store.claim(&offer(2), LEASE).await.unwrap();
-    assert_eq!((two.len(), rest.len()), (2, 1));
-    assert!(two.iter().all(|claim| claim.run.id != rest[0].run.id));
-}
-
 // covers: R16
 /// A patient offer gets the run that comes later, if not by waiting then by asking again.
 pub async fn a_patient_offer_gets_the_run_that_comes(world: &World) {
@@ -373,6 +339,17 @@ pub async fn a_signal_that_nobody_heard_ends_the_rest_at_once(world: &World) {
     world
         .append(&claim, vec![world.parked(Duration::from_secs(3_600))])
         .await;
+    assert_eq!(world.claim().await.signals, vec![cancel()]);
+}
+
+/// Whoever gives up a run hears what came before, and whoever claims it hears it again.
+pub async fn a_signal_comes_with_the_entry_that_parks(world: &World) {
+    let session = world.session("main").await;
+    let claim = world.begin(&session, "hello").await;
+    let told = world.store.signal(&session.owner, claim.run.id, cancel());
+    assert!(told.await.unwrap());
+    let parked = vec![world.parked(Duration::from_secs(5))];
+    assert_eq!(world.append(&claim, parked).await.signals, vec![cancel()]);
     assert_eq!(world.claim().await.signals, vec![cancel()]);
 }
 

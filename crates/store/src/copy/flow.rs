@@ -1,7 +1,6 @@
 //! From a source to a target: batches through a channel that holds a few.
 
 use std::io::BufRead;
-use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -95,7 +94,7 @@ pub(super) enum Target<'w> {
     Lines(Writer<'w>),
     /// A database whose schema is not there yet, so that nothing can be tried in it.
     Nowhere,
-    Sqlite(Box<sqlite::Sink>, PathBuf),
+    Sqlite(Box<sqlite::Sink>),
     Postgres(Box<postgres::Sink>),
 }
 
@@ -103,7 +102,7 @@ impl Target<'_> {
     /// Prepares an empty database; refuses any other.
     pub(super) async fn open(to: &Database) -> Result<Self, CopyError> {
         Ok(match to {
-            Database::Sqlite(dir) => Self::Sqlite(Box::new(sqlite::Sink::open(dir)?), dir.clone()),
+            Database::Sqlite(dir) => Self::Sqlite(Box::new(sqlite::Sink::open(dir)?)),
             Database::Postgres(options) => {
                 Self::Postgres(Box::new(postgres::Sink::open(options).await?))
             }
@@ -114,7 +113,7 @@ impl Target<'_> {
         match self {
             Self::Lines(it) => it.begin(header),
             Self::Nowhere => Ok(()),
-            Self::Sqlite(it, _) => it.begin(header),
+            Self::Sqlite(it) => it.begin(header),
             Self::Postgres(it) => it.begin(header),
         }
     }
@@ -123,7 +122,7 @@ impl Target<'_> {
         match self {
             Self::Lines(it) => it.rows(table, &rows),
             Self::Nowhere => Ok(()),
-            Self::Sqlite(it, _) => it.rows(table, &rows),
+            Self::Sqlite(it) => it.rows(table, &rows),
             Self::Postgres(it) => it.rows(table, rows).await,
         }
     }
@@ -132,7 +131,7 @@ impl Target<'_> {
     async fn compare(&mut self, counts: &Counts) -> Result<(), CopyError> {
         match self {
             Self::Lines(_) | Self::Nowhere => Ok(()),
-            Self::Sqlite(it, _) => it.compare(counts),
+            Self::Sqlite(it) => it.compare(counts),
             Self::Postgres(it) => it.compare(counts).await,
         }
     }
@@ -142,17 +141,19 @@ impl Target<'_> {
         match self {
             Self::Lines(mut it) => it.end(counts.clone()),
             Self::Nowhere => Ok(()),
-            Self::Sqlite(it, dir) => it.end(&dir),
+            Self::Sqlite(it) => it.end(),
             Self::Postgres(it) => it.end().await,
         }
     }
 }
 
-/// Whether what is moved may be made to count afterwards.
+/// What a copy is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub enum Purpose {
+    /// What is moved counts in the end.
     Keep,
-    /// It is taken back. A sequence knows no way back, so the feed is left alone.
+    /// Everything is done but that, so that whatever a copy would refuse is refused. Where there is no schema of this program
+    /// yet, none is made, and the rows are only read. A sequence knows no way back, so the feed is left alone.
     Rehearse,
 }
 

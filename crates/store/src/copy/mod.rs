@@ -27,7 +27,8 @@ pub use status::{
 };
 
 use crate::postgres::PostgresOptions;
-use flow::{Purpose, Source, Target};
+pub use flow::Purpose;
+use flow::{Source, Target};
 use plan::Dialect;
 
 /// Rows by table.
@@ -143,92 +144,56 @@ pub async fn copy(
     from: &Database,
     to: &Database,
     at: Timestamp,
+    purpose: Purpose,
     seen: &(dyn Fn(Moved<'_>) + Send + Sync),
     stop: impl Future<Output = ()>,
 ) -> Result<Counts, CopyError> {
     let source = || Source::start(from.clone(), Selection::Everything, at);
-    put(source, to, seen, stop).await
+    put(source, to, purpose, seen, stop).await
 }
 
-/// Puts exported lines into `to`, which must be empty; its schema is made or brought up to date first. `stop` counts until
-/// the target is asked to keep it.
-///
-/// # Errors
-/// [`CopyError`]: nothing is in `to` then but its schema, except for [`CopyError::Unsure`].
-pub async fn import(
-    lines: impl BufRead + Send + 'static,
-    to: &Database,
-    seen: &(dyn Fn(Moved<'_>) + Send + Sync),
-    stop: impl Future<Output = ()>,
-) -> Result<Counts, CopyError> {
-    put(|| Source::lines(lines), to, seen, stop).await
-}
-
-/// Does everything of a [`copy`] but keep it, so that whatever it would refuse is refused. Where there is no schema of this
-/// program yet, none is made, and the rows are only read.
+/// Puts exported lines into `to`, as [`copy`] does with what is in a database.
 ///
 /// # Errors
 /// [`CopyError`], as [`copy`].
-pub async fn rehearse_copy(
-    from: &Database,
-    to: &Database,
-    at: Timestamp,
-    seen: &(dyn Fn(Moved<'_>) + Send + Sync),
-    stop: impl Future<Output = ()>,
-) -> Result<Counts, CopyError> {
-    let source = || Source::start(from.clone(), Selection::Everything, at);
-    rehearse(source, to, seen, stop).await
-}
-
-/// Does everything of an [`import`] but keep it, like [`rehearse_copy`].
-///
-/// # Errors
-/// [`CopyError`], as [`import`].
-pub async fn rehearse_import(
+pub async fn import(
     lines: impl BufRead + Send + 'static,
     to: &Database,
+    purpose: Purpose,
     seen: &(dyn Fn(Moved<'_>) + Send + Sync),
     stop: impl Future<Output = ()>,
 ) -> Result<Counts, CopyError> {
-    rehearse(|| Source::lines(lines), to, seen, stop).await
+    put(|| Source::lines(lines), to, purpose, seen, stop).await
 }
 
 async fn put(
     source: impl FnOnce() -> Source,
     to: &Database,
+    purpose: Purpose,
     seen: &(dyn Fn(Moved<'_>) + Send + Sync),
     stop: impl Future<Output = ()>,
 ) -> Result<Counts, CopyError> {
     let moved = async {
-        check_target(to).await?;
-        let mut target = Target::open(to).await?;
-        let counts = flow::fill(source(), &mut target, Purpose::Keep, seen).await?;
+        let state = check_target(to).await?;
+        let mut target = match purpose {
+            Purpose::Rehearse if !can_be_tried(state, to) => Target::Nowhere,
+            Purpose::Keep | Purpose::Rehearse => Target::open(to).await?,
+        };
+        let counts = flow::fill(source(), &mut target, purpose, seen).await?;
         Ok((target, counts))
     };
     let (target, counts) = flow::unless(stop, moved).await?;
-    // Not stopped from here on: of a commit that was sent and not waited for, nobody knows what became.
-    target.end(&counts).await?;
+    if purpose == Purpose::Keep {
+        // Not stopped from here on: of a commit that was sent and not waited for, nobody knows what became.
+        target.end(&counts).await?;
+    }
     Ok(counts)
 }
 
-async fn rehearse(
-    source: impl FnOnce() -> Source,
-    to: &Database,
-    seen: &(dyn Fn(Moved<'_>) + Send + Sync),
-    stop: impl Future<Output = ()>,
-) -> Result<Counts, CopyError> {
-    let moved = async {
-        let has_place = match (check_target(to).await?, to) {
-            (SchemaState::Current, Database::Postgres(_)) => true,
-            (_, Database::Postgres(_)) => false,
-            // It is filled in a file of its own.
-            (_, Database::Sqlite(dir)) => dir.exists(),
-        };
-        let mut target = match has_place {
-            true => Target::open(to).await?,
-            false => Target::Nowhere,
-        };
-        flow::fill(source(), &mut target, Purpose::Rehearse, seen).await
-    };
-    flow::unless(stop, moved).await
+/// Whether rows have a place in `to` without making a schema there: a file is filled beside its place.
+fn can_be_tried(state: SchemaState, to: &Database) -> bool {
+    match to {
+        Database::Postgres(_) => state == SchemaState::Current,
+        Database::Sqlite(dir) => dir.exists(),
+    }
 }

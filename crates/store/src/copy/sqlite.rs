@@ -1,7 +1,7 @@
 //! Reading and filling the SQLite file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::types::{Value as Cell, ValueRef};
 use rusqlite::{Connection, params_from_iter};
@@ -25,6 +25,17 @@ use crate::sqlite::run::LOG_PLACES;
 
 /// What the file is called until it is whole, behind its name.
 const PARTIAL_SUFFIX: &str = ".copying";
+
+/// The file of `dir`, which has to be there.
+pub(super) fn file_in(dir: &Path) -> Result<PathBuf, CopyError> {
+    let path = dir.join(FILE_NAME);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(CopyError::Missing {
+        at: dir.display().to_string(),
+    })
+}
 
 /// The tables that hold something, without those that SQLite and its text index keep for themselves.
 pub(super) fn tables(db: &Connection) -> rusqlite::Result<Vec<String>> {
@@ -65,13 +76,8 @@ pub(super) fn read(
     at: Timestamp,
     outlet: &Outlet,
 ) -> Result<(), CopyError> {
-    let path = dir.join(FILE_NAME);
+    let path = file_in(dir)?;
     let shown = path.display().to_string();
-    if !path.exists() {
-        return Err(CopyError::Missing {
-            at: dir.display().to_string(),
-        });
-    }
     let wrong = CopyError::sqlite(&shown);
     let side = Side::new(Dialect::Sqlite, shown);
     let db = file::open_reader(&path).map_err(|error| open_error(&path, &error))?;
@@ -172,6 +178,7 @@ struct Filling {
 /// A file that is filled, and takes its place when it is whole.
 pub(super) struct Sink {
     side: Side,
+    path: PathBuf,
     db: Connection,
     fillings: BTreeMap<&'static str, Filling>,
     /// The run that came last, and its number: entries come by run.
@@ -198,6 +205,7 @@ impl Sink {
             .map_err(CopyError::sqlite(side.at()))?;
         Ok(Self {
             side,
+            path,
             db,
             fillings: BTreeMap::new(),
             last_run: None,
@@ -340,7 +348,7 @@ impl Sink {
     }
 
     /// Commits, and puts the file in its place.
-    pub(super) fn end(self, dir: &Path) -> Result<(), CopyError> {
+    pub(super) fn end(self) -> Result<(), CopyError> {
         let wrong = CopyError::sqlite(self.side.at());
         self.db
             .execute_batch(
@@ -352,10 +360,9 @@ impl Sink {
             )
             .map_err(&wrong)?;
         self.db.close().map_err(|(_db, error)| wrong(error))?;
-        let path = dir.join(FILE_NAME);
         // What was there is empty; its log would belong to another file now.
-        file::remove_log(&path)?;
-        self.partial.put_in_place(&path).map_err(|source| {
+        file::remove_log(&self.path)?;
+        self.partial.put_in_place(&self.path).map_err(|source| {
             let at = self.side.at().to_owned();
             let reason = source.to_string();
             CopyError::Unsure { at, reason }

@@ -9,7 +9,7 @@ use adjutant_ports::store::WorkerInfo;
 use crate::copy::side::Side;
 use crate::copy::{CopyError, Database, postgres as pg, sqlite};
 use crate::error::{OpenError, open_error};
-use crate::file::{FILE_NAME, open as open_file, open_reader, with_suffix};
+use crate::file::{open as open_file, open_reader, with_suffix};
 use crate::postgres::{
     APPLICATION, Address, PostgresError, PostgresOptions, Who, row::Columns as _,
 };
@@ -137,12 +137,7 @@ pub async fn status(database: &Database) -> Result<Status, CopyError> {
 pub async fn schema(database: &Database) -> Result<Schema, CopyError> {
     match database {
         Database::Sqlite(dir) => {
-            let path = dir.join(FILE_NAME);
-            if !path.exists() {
-                return Err(CopyError::Missing {
-                    at: dir.display().to_string(),
-                });
-            }
+            let path = sqlite::file_in(dir)?;
             let db = open_reader(&path).map_err(|error| open_error(&path, &error))?;
             let found = crate::migrate::found(&db, &path)?;
             let known = crate::migrate::known();
@@ -216,16 +211,11 @@ pub async fn check_target(to: &Database) -> Result<SchemaState, CopyError> {
 /// Applies the migrations that wait; the way every start does it. Who migrates a file holds its directory's lock.
 ///
 /// # Errors
-/// [`CopyError`]: as [`migrations_pending`], and what the database said to the migration, which was undone.
+/// [`CopyError`]: as [`schema`], and what the database said to the migration, which was undone.
 pub async fn migrate(database: &Database) -> Result<(), CopyError> {
     match database {
         Database::Sqlite(dir) => {
-            let path = dir.join(FILE_NAME);
-            if !path.exists() {
-                return Err(CopyError::Missing {
-                    at: dir.display().to_string(),
-                });
-            }
+            let path = sqlite::file_in(dir)?;
             let mut db = open_file(&path)?;
             crate::migrate::migrate(&mut db, &path)?;
         }
@@ -241,13 +231,8 @@ pub async fn migrate(database: &Database) -> Result<(), CopyError> {
 }
 
 fn of_file(dir: &std::path::Path) -> Result<Status, CopyError> {
-    let path = dir.join(FILE_NAME);
+    let path = sqlite::file_in(dir)?;
     let at = path.display().to_string();
-    if !path.exists() {
-        return Err(CopyError::Missing {
-            at: dir.display().to_string(),
-        });
-    }
     let wrong = CopyError::sqlite(&at);
     let db = open_reader(&path).map_err(|error| open_error(&path, &error))?;
     let known = crate::migrate::known();

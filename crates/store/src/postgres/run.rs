@@ -63,11 +63,11 @@ pub(crate) fn run_of(row: &Row, first: usize) -> Done<Run> {
 pub(crate) fn info_of(row: &Row) -> Done<RunInfo> {
     Ok(RunInfo {
         run: run_of(row, 0)?,
-        status: row.json::<RunStatus>(9)?,
-        worker: row.opt_id(10)?,
-        accepted_at: row.at(11)?,
-        started_at: row.opt_at(12)?,
-        finished_at: row.opt_at(13)?,
+        status: row.json::<RunStatus>(N_RUN)?,
+        worker: row.opt_id(N_RUN + 1)?,
+        accepted_at: row.at(N_RUN + 2)?,
+        started_at: row.opt_at(N_RUN + 3)?,
+        finished_at: row.opt_at(N_RUN + 4)?,
     })
 }
 

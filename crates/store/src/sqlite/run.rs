@@ -61,11 +61,11 @@ pub(crate) fn run_of(row: &Row<'_>) -> rusqlite::Result<Run> {
 pub(crate) fn info_of(row: &Row<'_>) -> rusqlite::Result<RunInfo> {
     Ok(RunInfo {
         run: run_of(row)?,
-        status: col::json::<RunStatus>(row, 9)?,
-        worker: col::opt_id(row, 10)?,
-        accepted_at: col::at(row, 11)?,
-        started_at: col::opt_at(row, 12)?,
-        finished_at: col::opt_at(row, 13)?,
+        status: col::json::<RunStatus>(row, N_RUN)?,
+        worker: col::opt_id(row, N_RUN + 1)?,
+        accepted_at: col::at(row, N_RUN + 2)?,
+        started_at: col::opt_at(row, N_RUN + 3)?,
+        finished_at: col::opt_at(row, N_RUN + 4)?,
     })
 }
 

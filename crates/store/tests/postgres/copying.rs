@@ -17,7 +17,7 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{Accepted, AuditStore as _, Offer, RunStore as _, SessionStore as _};
 use adjutant_sim::{MemoryStore, SimBus, SimClock, SimEntropy};
 use adjutant_store::copy::{
-    self, CopyError, Counts, Database, Moved, SchemaState, Selection, check_target,
+    self, CopyError, Counts, Database, Moved, Purpose, SchemaState, Selection, check_target,
     exported_tables, status,
 };
 use adjutant_store::{Config, LocalBus, PostgresOptions, Sqlite};
@@ -51,11 +51,18 @@ pub(crate) fn server(url: &str) -> Database {
 }
 
 pub(crate) async fn copied(from: &Database, to: &Database) -> Result<Counts, CopyError> {
-    copy::copy(from, to, AT, &quiet, pending()).await
+    copy::copy(from, to, AT, Purpose::Keep, &quiet, pending()).await
 }
 
 pub(crate) async fn imported(text: impl Into<String>, to: &Database) -> Result<Counts, CopyError> {
-    copy::import(Cursor::new(text.into()), to, &quiet, pending()).await
+    copy::import(
+        Cursor::new(text.into()),
+        to,
+        Purpose::Keep,
+        &quiet,
+        pending(),
+    )
+    .await
 }
 
 pub(crate) async fn lines(from: &Database, selection: &Selection) -> Vec<Value> {
@@ -287,9 +294,10 @@ fn a_run_that_rests_a_run_that_waits_and_a_used_key_are_there_after_the_move() {
         let to = server(&database.url);
         let seen = AtomicU64::new(0);
         let note = |moved: Moved<'_>| seen.store(moved.rows, Ordering::Relaxed);
-        let counts: Counts = copy::copy(&file(dir.path()), &to, AT, &note, pending())
-            .await
-            .unwrap();
+        let counts: Counts =
+            copy::copy(&file(dir.path()), &to, AT, Purpose::Keep, &note, pending())
+                .await
+                .unwrap();
         assert_eq!(counts["runs"], 2);
         assert_eq!(seen.load(Ordering::Relaxed), counts.values().sum::<u64>());
 

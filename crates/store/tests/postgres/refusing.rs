@@ -6,7 +6,8 @@ use std::io::Cursor;
 use adjutant_ports::store::{Duty, WorkerInfo, WorkerStore as _};
 use adjutant_sim::SimClock;
 use adjutant_store::copy::{
-    self, CopyError, Database, Moved, SchemaState, Selection, check_target, check_unused, status,
+    self, CopyError, Database, Moved, Purpose, SchemaState, Selection, check_target, check_unused,
+    status,
 };
 
 use crate::cluster::{cluster, connect, open_real, runtime};
@@ -31,7 +32,7 @@ fn a_rehearsal_refuses_what_the_copy_refuses_and_keeps_nothing() {
     .unwrap();
     let rehearsed = async |to: &Database| {
         let from = file(dirs[0].path());
-        copy::rehearse_copy(&from, to, AT, &quiet, pending()).await
+        copy::copy(&from, to, AT, Purpose::Rehearse, &quiet, pending()).await
     };
     runtime().block_on(async {
         let targets = [
@@ -65,7 +66,14 @@ fn a_rehearsal_refuses_what_the_copy_refuses_and_keeps_nothing() {
             "{refused:?}"
         );
         let cut = "{\"kind\":\"adjutant-export\"";
-        let refused = copy::rehearse_import(Cursor::new(cut), &targets[1], &quiet, pending()).await;
+        let refused = copy::import(
+            Cursor::new(cut),
+            &targets[1],
+            Purpose::Rehearse,
+            &quiet,
+            pending(),
+        )
+        .await;
         assert!(matches!(refused, Err(CopyError::Cut)), "{refused:?}");
     });
 }
@@ -82,13 +90,20 @@ fn who_stops_a_copy_finds_the_target_empty() {
         drop(store);
         let from = file(dirs[0].path());
         // As soon as it waits for the first time, and after the last batch.
-        let all: u64 = copy::rehearse_copy(&from, &server(&database.url), AT, &quiet, pending())
-            .await
-            .unwrap()
-            .values()
-            .sum();
+        let all: u64 = copy::copy(
+            &from,
+            &server(&database.url),
+            AT,
+            Purpose::Rehearse,
+            &quiet,
+            pending(),
+        )
+        .await
+        .unwrap()
+        .values()
+        .sum();
         for to in [server(&database.url), file(dirs[1].path())] {
-            let stopped = copy::copy(&from, &to, AT, &quiet, ready(())).await;
+            let stopped = copy::copy(&from, &to, AT, Purpose::Keep, &quiet, ready(())).await;
             assert!(
                 matches!(stopped, Err(CopyError::Interrupted)),
                 "{stopped:?}"
@@ -102,7 +117,7 @@ fn who_stops_a_copy_finds_the_target_empty() {
                 last.notify_one();
             }
         };
-        let stopped = copy::copy(&from, &to, AT, &seen, last.notified()).await;
+        let stopped = copy::copy(&from, &to, AT, Purpose::Keep, &seen, last.notified()).await;
         assert!(
             matches!(stopped, Err(CopyError::Interrupted)),
             "{stopped:?}"
