@@ -31,11 +31,6 @@ impl Needs {
         self.0.len()
     }
 
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Need> {
-        self.0.iter()
-    }
-
     /// Adds one.
     pub fn insert(&mut self, need: Need) {
         self.0.insert(need);
