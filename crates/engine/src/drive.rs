@@ -23,11 +23,11 @@ use adjutant_domain::tool::ToolOutcome;
 use adjutant_policy::Permit;
 use adjutant_ports::failpoint::{self, Point};
 use adjutant_ports::files::{FileScope, Files};
-use adjutant_ports::store::{Claim, Hidden, StoreError};
+use adjutant_ports::store::{Claim, HistoryAsk, StoreError};
 
 use crate::bell::Bell;
 use crate::config::Config;
-use crate::context::Prefixes;
+use crate::context::{Prefixes, Tails};
 use crate::deps::Deps;
 use crate::next::{Next, next};
 use crate::{call, model, reflect};
@@ -63,7 +63,7 @@ pub(crate) struct Cx {
     pub(crate) files: Option<Arc<dyn Files>>,
     pub(crate) bell: Arc<Bell>,
     /// The conversation as the model will see it; loaded once a claim, then kept up to date from our own entries.
-    pub(crate) history: Option<Vec<Message>>,
+    pub(crate) history: Option<Vec<Arc<Message>>>,
     /// The least trusted text that this run has read.
     pub(crate) lowest_trust: Trust,
     /// Whether compaction was tried under this claim.
@@ -73,7 +73,7 @@ pub(crate) struct Cx {
     /// The session's own choice of model, looked up once a claim.
     pub(crate) session_model: Option<String>,
     /// The newest messages as they were when the claim began, until they are needed.
-    tail: Option<Vec<Message>>,
+    tail: Option<Vec<Arc<Message>>>,
     /// Whether the run to look back at was read under this claim.
     pub(crate) reflected: bool,
     /// Permits that were just given and not yet used.
@@ -82,6 +82,8 @@ pub(crate) struct Cx {
     pub(crate) questions: BTreeMap<ApprovalId, Box<Approval>>,
     /// Prompt beginnings, shared between claims.
     pub(crate) prefixes: Arc<Prefixes>,
+    /// Newest messages, shared between claims.
+    tails: Arc<Tails>,
     pub(crate) fence: Fence,
     /// Who we are.
     worker: WorkerId,
@@ -144,7 +146,7 @@ impl Cx {
                         self.lowest_trust = message.label.trust;
                     }
                     if let Some(history) = &mut self.history {
-                        history.push(message);
+                        history.push(Arc::new(message));
                     }
                 }
                 // The next prompt is built from what is left.
@@ -203,7 +205,7 @@ impl Cx {
         let at = self.now();
         if let Some(history) = &mut self.history {
             history.retain(|m| m.id != message);
-            history.push(Message {
+            history.push(Arc::new(Message {
                 id: message,
                 thread: self.run.thread,
                 seq: None,
@@ -212,7 +214,7 @@ impl Cx {
                 run: Some(self.run.id),
                 label: Label::of(Origin::Owner),
                 at,
-            });
+            }));
         }
         // Words that arrive while the agent waits for the owner are the answer it waits for.
         if let Some(call) = call::waits_for_owner(self, state) {
@@ -272,32 +274,32 @@ impl Cx {
     }
 
     /// The conversation, loaded when it is not at hand.
-    pub(crate) async fn history(&mut self) -> Result<&[Message], Halt> {
+    pub(crate) async fn history(&mut self) -> Result<&[Arc<Message>], Halt> {
         if self.history.is_none() {
             let limit = self.config.history_messages;
             let store = Arc::clone(&self.deps.store);
             let mut messages = match self.tail.take() {
                 Some(tail) => tail,
-                None => {
-                    let (owner, thread) = (&self.run.owner, self.run.thread);
-                    store
-                        .messages(owner, thread, limit, None, Hidden::Skip)
-                        .await?
-                }
+                None => self.tails.read(&*store, &self.run, limit).await?,
             };
-            // Words for runs that have not begun are not ours to answer.
-            messages.retain(|m| m.seq.is_some() || m.run == Some(self.run.id));
             // What this run itself has said must be there in full, however long it is.
             let own = messages
                 .iter()
                 .filter(|m| m.run == Some(self.run.id))
                 .count();
             if own == messages.len() && messages.len() >= limit as usize {
-                let more = limit.saturating_mul(10);
-                messages = store
-                    .messages(&self.run.owner, self.run.thread, more, None, Hidden::Skip)
-                    .await?;
-                messages.retain(|m| m.run == Some(self.run.id));
+                let wanted = HistoryAsk {
+                    thread: self.run.thread,
+                    run: self.run.id,
+                    from: 0,
+                    limit: limit.saturating_mul(10),
+                };
+                let all = store.history(&self.run.owner, &wanted).await?.messages;
+                messages = all
+                    .into_iter()
+                    .filter(|m| m.run == Some(self.run.id))
+                    .map(Arc::new)
+                    .collect();
             }
             for message in &messages {
                 self.lowest_trust = self.lowest_trust.min(message.label.trust);
@@ -311,7 +313,7 @@ impl Cx {
                 };
                 for row in project(&self.run, &logged) {
                     if let Row::Message(message) = row {
-                        messages.push(message);
+                        messages.push(Arc::new(message));
                     }
                 }
             }
@@ -371,12 +373,21 @@ impl Cx {
     }
 }
 
+/// What the claims of a worker share: read once, used by all.
+#[derive(Clone, Default)]
+pub(crate) struct Caches {
+    /// Beginnings of prompts.
+    prefixes: Arc<Prefixes>,
+    /// Newest messages of conversations.
+    tails: Arc<Tails>,
+}
+
 /// Drives one claim until the run rests or ends.
 #[tracing::instrument(name = "run", skip_all, fields(run = %claim.run.id, fence = claim.fence.0))]
 pub(crate) async fn drive(
     deps: Deps,
     config: Arc<Config>,
-    prefixes: Arc<Prefixes>,
+    caches: Caches,
     bell: Arc<Bell>,
     worker: WorkerId,
     claim: Claim,
@@ -395,13 +406,9 @@ pub(crate) async fn drive(
     let (agent, session, tail) = futures::join!(
         deps.store.agent(&run.owner, &run.agent),
         deps.store.session_by_id(&run.owner, run.session),
-        deps.store.messages(
-            &run.owner,
-            run.thread,
-            config.history_messages,
-            None,
-            Hidden::Skip
-        ),
+        caches
+            .tails
+            .read(&*deps.store, &run, config.history_messages),
     );
     let agent = agent?;
     let session_model = session?.and_then(|s| s.model);
@@ -427,7 +434,8 @@ pub(crate) async fn drive(
         reflected: false,
         permits: BTreeMap::new(),
         questions: BTreeMap::new(),
-        prefixes,
+        prefixes: caches.prefixes,
+        tails: caches.tails,
         pending: Vec::new(),
         late: Vec::new(),
         moves_to: None,

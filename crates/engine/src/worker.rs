@@ -18,9 +18,8 @@ use adjutant_ports::store::{Claim, Duty, Offer, ProcessMark, WorkerInfo};
 
 use crate::bell::Bell;
 use crate::config::Config;
-use crate::context::Prefixes;
 use crate::deps::Deps;
-use crate::drive::{Halt, drive};
+use crate::drive::{Caches, Halt, drive};
 
 /// Resolves when the worker should stop claiming and let go.
 pub type Stop = Shared<BoxFuture<'static, ()>>;
@@ -54,7 +53,7 @@ pub struct Worker {
     deps: Deps,
     config: Arc<Config>,
     offers: Needs,
-    prefixes: Arc<Prefixes>,
+    caches: Caches,
     started_at: Timestamp,
 }
 
@@ -71,7 +70,7 @@ impl Worker {
             deps,
             offers,
             config: Arc::new(config),
-            prefixes: Arc::default(),
+            caches: Caches::default(),
             started_at,
         }
     }
@@ -256,7 +255,7 @@ impl Worker {
         let future = drive(
             self.deps.clone(),
             Arc::clone(&self.config),
-            Arc::clone(&self.prefixes),
+            self.caches.clone(),
             Arc::clone(&bell),
             self.id,
             claim,

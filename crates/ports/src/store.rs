@@ -372,6 +372,8 @@ pub trait ThreadStore: Send + Sync {
         before: Option<u64>,
         hidden: Hidden,
     ) -> Stored<Vec<Message>>;
+    /// A thread as the model sees it in a run.
+    async fn history(&self, owner: &OwnerId, wanted: &HistoryAsk) -> Stored<History>;
     /// One message.
     async fn message(
         &self,
@@ -401,6 +403,29 @@ pub enum Hidden {
     Skip,
     /// Everything that was ever said.
     Show,
+}
+
+/// Which part of a thread a run needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryAsk {
+    /// The thread.
+    pub thread: ThreadId,
+    /// The run.
+    pub run: RunId,
+    /// From this position on: what is before is known, since a message that has its position never changes.
+    pub from: u64,
+    /// At most so many messages that have a position: the newest.
+    pub limit: u32,
+}
+
+/// What was said in a thread.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct History {
+    /// Everything up to this position is behind a summary, and not here; 0: nothing is.
+    pub hidden_through: u64,
+    /// Messages that have a position, oldest first, then those that wait for this run to take them up. What waits for other
+    /// runs is not here.
+    pub messages: Vec<Message>,
 }
 
 /// Changes to a session; absent means unchanged, `Some(None)` means cleared.

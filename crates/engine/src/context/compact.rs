@@ -1,5 +1,7 @@
 //! Compaction: a summary takes the place of older messages, which are hidden and never destroyed (invariant 15).
 
+use std::sync::Arc;
+
 use adjutant_domain::id::RunId;
 use adjutant_domain::label::Trust;
 use adjutant_domain::message::{Message, Part, Role};
@@ -95,7 +97,7 @@ pub(crate) async fn compact(cx: &mut Cx, state: &mut RunState, tokens: usize) ->
 }
 
 /// The messages to hide and the last of their positions.
-fn older(history: &[Message], run: RunId) -> Option<(Vec<Message>, u64)> {
+fn older(history: &[Arc<Message>], run: RunId) -> Option<(Vec<Arc<Message>>, u64)> {
     let own = history
         .iter()
         .position(|m| m.run == Some(run))
@@ -114,7 +116,7 @@ fn older(history: &[Message], run: RunId) -> Option<(Vec<Message>, u64)> {
 }
 
 /// The words of `messages`, newest kept when not all fit.
-fn transcript(messages: &[Message], bytes_max: usize) -> String {
+fn transcript(messages: &[Arc<Message>], bytes_max: usize) -> String {
     let mut lines: Vec<String> = Vec::new();
     let mut used = 0;
     for message in messages.iter().rev() {

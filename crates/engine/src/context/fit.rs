@@ -1,6 +1,7 @@
 //! Which messages fit, and how a window begins.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use adjutant_domain::id::RunId;
 use adjutant_domain::message::{Message, Part, Role};
@@ -43,7 +44,11 @@ fn json_bytes(value: &serde_json::Value) -> usize {
 
 /// The positions of the messages to send: everything of this run, then the newest earlier ones that fit. The window
 /// begins at words of the owner or a summary, never in the middle of an exchange.
-pub(crate) fn window(history: &[Message], run: RunId, bytes_max: usize) -> std::ops::Range<usize> {
+pub(crate) fn window(
+    history: &[Arc<Message>],
+    run: RunId,
+    bytes_max: usize,
+) -> std::ops::Range<usize> {
     let own = history
         .iter()
         .position(|m| m.run == Some(run))

@@ -5,6 +5,7 @@ mod fence;
 mod fit;
 mod prefix;
 mod recall;
+mod tails;
 
 use adjutant_domain::message::{Message, Part, Role};
 use adjutant_ports::provider::ModelMessage;
@@ -14,6 +15,7 @@ pub(crate) use fence::fenced;
 pub(crate) use prefix::{Prefix, Prefixes};
 pub use prefix::{STANDING_PROMPT, standing_bytes};
 pub(crate) use recall::recalled;
+pub(crate) use tails::Tails;
 
 use crate::drive::{Cx, Halt};
 

@@ -80,6 +80,7 @@ macro_rules! conformance {
             threads:
                 positions_are_gapless_and_waiting_messages_come_last
                 a_page_of_messages_ends_before_a_position
+                a_run_sees_what_came_since_a_position
                 compacted_messages_are_hidden_not_lost
                 messages_are_found_by_their_words
                 a_forgotten_thread_leaves_no_words

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use adjutant_domain::id::MessageId;
+use adjutant_domain::id::{MessageId, OwnerId, RunId};
 use adjutant_domain::label::Trust;
 use adjutant_domain::message::{Message, Role};
 use adjutant_domain::money::{Cost, Micros, Usage};
 use adjutant_domain::run::Entry;
 use adjutant_domain::session::Session;
 use adjutant_ports::Clock;
-use adjutant_ports::store::{CapScope, Hidden, Page, StoreError};
+use adjutant_ports::store::{CapScope, Claim, Hidden, HistoryAsk, Page, StoreError};
 
 use super::world::{ROUTE, World, asked};
 
@@ -120,16 +120,51 @@ pub async fn a_page_of_messages_ends_before_a_position(world: &World) {
     );
 }
 
-/// A summary stands for what it hides, and everything can still be shown (invariant 15).
-pub async fn compacted_messages_are_hidden_not_lost(world: &World) {
+/// Who knows the messages up to a position asks for those from there on; what is hidden is said, not shown, and what waits
+/// for others is neither.
+pub async fn a_run_sees_what_came_since_a_position(world: &World) {
     let session = world.session("main").await;
     turn(world, &session, "1", "2").await;
-    let claim = world.begin(&session, "3").await;
+    turn(world, &session, "3", "4").await;
+    let run = world.accept(&session, "", "5").await;
+    world.accept(&session, "", "for another run").await;
+    let owner = &session.owner;
+    let history = async |owner: &OwnerId, run, from, limit| {
+        let wanted = HistoryAsk {
+            thread: session.thread,
+            run,
+            from,
+            limit,
+        };
+        let history = world.store.history(owner, &wanted).await.unwrap();
+        let texts: Vec<_> = history.messages.iter().map(Message::text).collect();
+        (history.hidden_through, texts.join(" "))
+    };
+    let said = |hidden: u64, texts: &str| (hidden, texts.to_owned());
+    assert_eq!(history(owner, run, 0, 10).await, said(0, "1 2 3 4 5"));
+    assert_eq!(history(owner, run, 3, 10).await, said(0, "3 4 5"));
+    assert_eq!(history(owner, run, 9, 10).await, said(0, "5"));
+    // The newest are those that fit, and what waits is not counted.
+    assert_eq!(history(owner, run, 1, 2).await, said(0, "3 4 5"));
+    let nobody = RunId::from_u128(0);
+    assert_eq!(history(owner, nobody, 0, 10).await, said(0, "1 2 3 4"));
+    let claim = world.claim().await;
+    assert_eq!(claim.run.id, run);
+    summarise(world, &claim, "sum").await;
+    assert_eq!(history(owner, run, 2, 10).await, said(2, "3 4 5 sum"));
+    assert_eq!(history(owner, run, 6, 10).await, said(2, "sum"));
+    assert_eq!(history(owner, run, 9, 10).await, said(2, ""));
+    let stranger = OwnerId::parse("stranger").unwrap();
+    assert_eq!(history(&stranger, run, 0, 10).await, said(0, ""));
+}
+
+/// A summary takes the place of the first two messages. Returns its message.
+async fn summarise(world: &World, claim: &Claim, text: &str) -> MessageId {
     let message = MessageId::mint(world.clock.now(), world.number());
     let budget = world.budget(5);
     let summary = Entry::Compacted {
         message,
-        text: "sum".to_owned(),
+        text: text.to_owned(),
         through: 2,
         trust: Trust::Model,
         route: ROUTE.to_owned(),
@@ -140,7 +175,16 @@ pub async fn compacted_messages_are_hidden_not_lost(world: &World) {
         cost: Cost::Priced { micros: Micros(4) },
         budget: budget.clone(),
     };
-    world.append(&claim, vec![asked(&budget), summary]).await;
+    world.append(claim, vec![asked(&budget), summary]).await;
+    message
+}
+
+/// A summary stands for what it hides, and everything can still be shown (invariant 15).
+pub async fn compacted_messages_are_hidden_not_lost(world: &World) {
+    let session = world.session("main").await;
+    turn(world, &session, "1", "2").await;
+    let claim = world.begin(&session, "3").await;
+    let message = summarise(world, &claim, "sum").await;
     let spend = world
         .store
         .spend(&session.owner, &CapScope::Run { run: claim.run.id })

@@ -13,7 +13,8 @@ use adjutant_domain::session::{Session, Thread};
 use adjutant_domain::time::Timestamp;
 use adjutant_domain::tool::ToolSpec;
 use adjutant_ports::store::{
-    AgentStore, Hidden, Page, SessionPatch, SessionStore, StoreError, Stored, ThreadStore,
+    AgentStore, Hidden, History, HistoryAsk, Page, SessionPatch, SessionStore, StoreError, Stored,
+    ThreadStore,
 };
 
 use super::{Inner, MemoryStore};
@@ -126,6 +127,26 @@ impl ThreadStore for MemoryStore {
         all.sort_by_key(|m| (m.seq.unwrap_or(u64::MAX), m.at, m.id));
         let skip = all.len().saturating_sub(limit as usize);
         Ok(all.split_off(skip))
+    }
+
+    async fn history(&self, owner: &OwnerId, wanted: &HistoryAsk) -> Stored<History> {
+        let mut messages = self
+            .messages(owner, wanted.thread, u32::MAX, None, Hidden::Skip)
+            .await?;
+        let mut waiting = messages.split_off(messages.partition_point(|m| m.seq.is_some()));
+        waiting.retain(|m| m.run == Some(wanted.run));
+        messages.retain(|m| m.seq.is_some_and(|seq| wanted.from <= seq));
+        messages.drain(..messages.len().saturating_sub(wanted.limit as usize));
+        messages.extend(waiting);
+        let inner = self.lock();
+        let is_theirs = |t: &Thread| t.owner == *owner;
+        let hidden = inner.hidden.get(&wanted.thread);
+        let hidden =
+            hidden.filter(|_through| inner.threads.get(&wanted.thread).is_some_and(is_theirs));
+        Ok(History {
+            hidden_through: hidden.copied().unwrap_or_default(),
+            messages,
+        })
     }
 
     async fn message(&self, owner: &OwnerId, id: MessageId) -> Stored<Option<Message>> {

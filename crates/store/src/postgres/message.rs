@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use adjutant_domain::id::{MessageId, OwnerId, ThreadId};
 use adjutant_domain::message::{Message, text_of};
 use adjutant_domain::run::Run;
-use adjutant_ports::store::{Hidden, StoreError, Stored};
+use adjutant_ports::store::{Hidden, History, HistoryAsk, StoreError, Stored};
 
 use crate::postgres::Postgres;
 use crate::postgres::error::{Done, Fault};
@@ -28,6 +28,9 @@ macro_rules! columns {
         "m.id, m.thread, m.seq, m.role, m.parts, m.run, m.label, m.at"
     };
 }
+
+/// How many they are.
+const COLUMNS: usize = 8;
 
 fn message_of(row: &Row) -> Done<Message> {
     Ok(Message {
@@ -163,6 +166,49 @@ pub(crate) async fn tail(
     let mut messages = messages_of(&rows)?;
     messages.reverse();
     Ok(messages)
+}
+
+/// A thread as the model sees it in a run.
+pub(crate) async fn history(
+    store: &Postgres,
+    owner: &OwnerId,
+    wanted: &HistoryAsk,
+) -> Stored<History> {
+    // One row at least, for what is hidden.
+    let sql = concat!(
+        "select ",
+        columns!(),
+        ", h.through
+           from (select coalesce((select hidden from threads where id = $1 and owner = $2), 0) as through) h
+           left join lateral (
+             (select * from messages
+               where thread = $1 and owner = $2 and seq > h.through and seq >= $4
+               order by seq desc
+               limit $5)
+              union all
+             (select * from messages
+               where thread = $1 and owner = $2 and seq is null and run = $3)) m on true
+          order by m.seq nulls last, m.n"
+    );
+    let rows = store
+        .read(
+            Who::Owner(owner.clone()),
+            sql,
+            params![wanted.thread, owner, wanted.run, wanted.from, wanted.limit],
+        )
+        .await?;
+    history_of(&rows).map_err(Fault::into_store)
+}
+
+fn history_of(rows: &[Row]) -> Done<History> {
+    let mut history = History::default();
+    for row in rows {
+        history.hidden_through = row.count(COLUMNS)?;
+        if row.opt_id::<MessageId>(0)?.is_some() {
+            history.messages.push(message_of(row)?);
+        }
+    }
+    Ok(history)
 }
 
 /// Messages with these words, best first; with any of them, when none has all.

@@ -7,7 +7,7 @@ use adjutant_domain::event::EventKind;
 use adjutant_domain::id::{AgentId, MessageId, OwnerId, SessionKey, ThreadId};
 use adjutant_domain::message::Message;
 use adjutant_domain::session::Thread;
-use adjutant_ports::store::{Hidden, Page, StoreError, Stored, ThreadStore};
+use adjutant_ports::store::{Hidden, History, HistoryAsk, Page, StoreError, Stored, ThreadStore};
 
 use crate::postgres::error::{Done, Fault};
 use crate::postgres::row::{Columns, params};
@@ -152,6 +152,10 @@ impl ThreadStore for Postgres {
         hidden: Hidden,
     ) -> Stored<Vec<Message>> {
         message::tail(self, owner, thread, limit, before, hidden).await
+    }
+
+    async fn history(&self, owner: &OwnerId, wanted: &HistoryAsk) -> Stored<History> {
+        message::history(self, owner, wanted).await
     }
 
     async fn message(&self, owner: &OwnerId, id: MessageId) -> Stored<Option<Message>> {

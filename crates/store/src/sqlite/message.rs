@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 
 use adjutant_domain::id::{MessageId, OwnerId, ThreadId};
 use adjutant_domain::message::{Message, Part, text_of};
-use adjutant_ports::store::{Hidden, StoreError};
+use adjutant_ports::store::{Hidden, History, HistoryAsk, StoreError};
 
 use crate::error::Done;
 use crate::sql::{Joined, Sql, col, json, opt, text_query, word};
@@ -33,6 +33,9 @@ macro_rules! place {
         "coalesce(m.seq, 4611686018427387904 + m.n)"
     };
 }
+
+/// What waits is placed above this.
+const WAITING: i64 = 1 << 62;
 
 fn message_of(row: &Row<'_>) -> rusqlite::Result<Message> {
     Ok(Message {
@@ -145,18 +148,63 @@ pub(crate) fn tail(
     before: Option<u64>,
     hidden: Hidden,
 ) -> Done<Vec<Message>> {
-    let floor: u64 = match hidden {
+    let above = match hidden {
         Hidden::Show => 0,
-        Hidden::Skip => db
-            .one(
-                "select hidden from threads where id = ?",
-                [thread.to_string()],
-                |row| row.get(0),
-            )?
-            .unwrap_or_default(),
+        Hidden::Skip => hidden_through(db, owner, thread)?,
     };
     // Those that wait stand behind all that have a position.
     let before = before.map_or(i64::MAX, |seq| i64::try_from(seq).unwrap_or(i64::MAX));
+    between(db, owner, thread, (above, before), limit)
+}
+
+/// A thread as the model sees it in a run.
+pub(crate) fn history(db: &Connection, owner: &OwnerId, wanted: &HistoryAsk) -> Done<History> {
+    let HistoryAsk {
+        thread,
+        run,
+        from,
+        limit,
+    } = *wanted;
+    let hidden_through = hidden_through(db, owner, thread)?;
+    let above = hidden_through.max(from.saturating_sub(1));
+    let mut messages = between(db, owner, thread, (above, WAITING), limit)?;
+    messages.extend(db.all(
+        concat!(
+            "select ",
+            columns!(),
+            " from messages m
+              where m.thread = ? and ",
+            place!(),
+            " > ? and m.owner = ? and m.run = ?
+              order by ",
+            place!()
+        ),
+        params![thread.to_string(), WAITING, owner.as_str(), run.to_string()],
+        message_of,
+    )?);
+    Ok(History {
+        hidden_through,
+        messages,
+    })
+}
+
+fn hidden_through(db: &Connection, owner: &OwnerId, thread: ThreadId) -> Done<u64> {
+    let hidden = db.one(
+        "select hidden from threads where id = ? and owner = ?",
+        params![thread.to_string(), owner.as_str()],
+        |row| row.get(0),
+    )?;
+    Ok(hidden.unwrap_or_default())
+}
+
+/// The newest messages whose place is between these two, oldest first.
+fn between(
+    db: &Connection,
+    owner: &OwnerId,
+    thread: ThreadId,
+    (above, before): (u64, i64),
+    limit: u32,
+) -> Done<Vec<Message>> {
     let mut messages = db.all(
         concat!(
             "select ",
@@ -172,7 +220,7 @@ pub(crate) fn tail(
             " desc
               limit ?5"
         ),
-        params![thread.to_string(), floor, before, owner.as_str(), limit],
+        params![thread.to_string(), above, before, owner.as_str(), limit],
         message_of,
     )?;
     messages.reverse();

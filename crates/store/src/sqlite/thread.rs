@@ -7,7 +7,7 @@ use adjutant_domain::event::EventKind;
 use adjutant_domain::id::{AgentId, MessageId, OwnerId, RunId, SessionKey, ThreadId};
 use adjutant_domain::message::Message;
 use adjutant_domain::session::Thread;
-use adjutant_ports::store::{Hidden, Page, StoreError, Stored, ThreadStore};
+use adjutant_ports::store::{Hidden, History, HistoryAsk, Page, StoreError, Stored, ThreadStore};
 
 use crate::error::Done;
 use crate::sql::{Sql, col};
@@ -177,6 +177,17 @@ impl ThreadStore for Sqlite {
             self.glance(tail).await
         } else {
             self.read(tail).await
+        }
+    }
+
+    async fn history(&self, owner: &OwnerId, wanted: &HistoryAsk) -> Stored<History> {
+        let (owner, wanted) = (owner.clone(), *wanted);
+        let history = move |db: &Connection| message::history(db, &owner, &wanted);
+        // Who asks from a position on knows what is before, so that these are few.
+        if 0 < wanted.from || wanted.limit <= GLANCE_MESSAGES_MAX {
+            self.glance(history).await
+        } else {
+            self.read(history).await
         }
     }
 

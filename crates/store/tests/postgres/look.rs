@@ -2,11 +2,11 @@
 
 use futures::executor::block_on;
 
-use adjutant_domain::id::OwnerId;
+use adjutant_domain::id::{OwnerId, RunId};
 use adjutant_domain::need::Needs;
 use adjutant_domain::run::{RunStatus, Seq};
 use adjutant_domain::time::Timestamp;
-use adjutant_ports::store::{CapScope, GroupBy, Hidden, Page};
+use adjutant_ports::store::{CapScope, GroupBy, Hidden, HistoryAsk, Page};
 
 use crate::side::{DATABASES, Side, gpu};
 
@@ -38,6 +38,15 @@ impl Side {
                     ));
                 }
             }
+            let wanted = HistoryAsk {
+                thread: seat.thread,
+                run: RunId::from_u128(0),
+                from: 3,
+                limit: 4,
+            };
+            let history = block_on(self.store.history(whose, &wanted)).unwrap();
+            let seqs: Vec<_> = history.messages.iter().map(|m| m.seq).collect();
+            said.push(format!("hidden {} {seqs:?}", history.hidden_through));
             let scope = CapScope::Session { session: seat.id };
             said.push(format!(
                 "{:?}",
