@@ -1,8 +1,11 @@
 //! What the engine itself costs: a turn against a model that answers at once, over a store in memory, at 1, 8 and 64 runs.
 
+use std::sync::Arc;
+
 use adjutant_domain::id::{ClientKey, MessageId, OwnerId, RunId, SessionKey, WorkerId};
 use adjutant_engine::{Config, Home, Worker};
 use adjutant_ports::store::{RunStore as _, SessionStore as _};
+use adjutant_sim::{SimClock, SimEntropy};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 #[path = "../examples/embedded/doors.rs"]
@@ -10,7 +13,7 @@ mod doors;
 
 /// A store with `runs` queued runs, each in a session of its own, and a worker for them.
 fn queued(runs: u32) -> Worker {
-    let (deps, store) = doors::in_memory();
+    let (deps, store) = doors::in_memory(SimClock::new(), Arc::new(SimEntropy::new(7)));
     futures::executor::block_on(async {
         doors::main_agent(&store).await.expect("the store is empty");
         for n in 0..runs {

@@ -2,15 +2,18 @@
 //!
 //! `cargo run -p adjutant-engine --example embedded`
 
+use std::sync::Arc;
+
 use adjutant_domain::id::{AgentId, OwnerId, SessionKey, WorkerId};
 use adjutant_engine::{Config, Home, Worker};
 use adjutant_ports::store::{Hidden, RunStore as _, SessionStore as _, ThreadStore as _};
+use adjutant_sim::{SimClock, SimEntropy};
 
 #[path = "embedded/doors.rs"]
 mod doors;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (deps, store) = doors::in_memory();
+    let (deps, store) = doors::in_memory(SimClock::new(), Arc::new(SimEntropy::new(7)));
     futures::executor::block_on(async {
         let owner = OwnerId::local();
         doors::main_agent(&store).await?;

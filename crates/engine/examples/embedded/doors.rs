@@ -17,10 +17,9 @@ use adjutant_ports::store::{AgentStore as _, Intake, Stored, text_parts};
 use adjutant_ports::{Bus, Clock, Entropy};
 use adjutant_sim::{Effects, MemoryStore, NoFiles, ScriptModels, SimBus, SimClock, SimEntropy};
 
-/// Doors and the store behind them.
-pub(crate) fn in_memory() -> (Deps, MemoryStore) {
-    let clock: Arc<dyn Clock> = SimClock::new();
-    let dice = Arc::new(SimEntropy::new(7));
+/// Doors and the store behind them, with this time and these dice.
+pub(crate) fn in_memory(clock: Arc<SimClock>, dice: Arc<SimEntropy>) -> (Deps, MemoryStore) {
+    let clock: Arc<dyn Clock> = clock;
     let entropy: Arc<dyn Entropy> = Arc::clone(&dice) as Arc<dyn Entropy>;
     let bus: Arc<dyn Bus> = SimBus::reliable();
     let store = MemoryStore::new(Arc::clone(&clock), Arc::clone(&entropy), Arc::clone(&bus));

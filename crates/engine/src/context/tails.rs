@@ -148,6 +148,7 @@ fn joined(known: Vec<Arc<Message>>, newer: History, limit: usize) -> Option<Vec<
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use adjutant_domain::id::MessageId;
     use adjutant_domain::label::{Label, Origin};
