@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(adjutant_cli::main(
         &host::Machine::new(),
-        std::env::args_os(),
+        std::env::args_os().collect(),
     ));
     // Blocking reads of a terminal must not hold up the end.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));

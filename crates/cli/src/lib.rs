@@ -4,6 +4,7 @@
 //! state directory, checks of this machine. It never learns how a gateway works inside.
 
 use std::ffi::OsString;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -57,15 +58,11 @@ use lines::Lines;
 use terminal::{Streams, Terminal};
 
 /// Runs the command line `args` (the program's name first) and says how it ended.
-pub async fn main(host: &dyn Host, args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run(
-        host,
-        args.into_iter().collect(),
-        Streams::of_process(),
-        None,
-    )
-    .await
-    .into()
+///
+/// In a box, because a future is compiled where it is polled: all commands would be compiled by the caller, with the
+/// caller's optimisation.
+pub fn main(host: &dyn Host, args: Vec<OsString>) -> Pin<Box<dyn Future<Output = ExitCode> + '_>> {
+    Box::pin(async move { run(host, args, Streams::of_process(), None).await.into() })
 }
 
 /// The command tree, for completions, the man page and the reference.

@@ -280,7 +280,10 @@ impl Cx {
             let store = Arc::clone(&self.deps.store);
             let mut messages = match self.tail.take() {
                 Some(tail) => tail,
-                None => self.tails.read(&*store, &self.run, limit).await?,
+                None => {
+                    let now = self.deps.clock.monotonic();
+                    self.tails.read(&*store, &self.run, limit, now).await?
+                }
             };
             // What this run itself has said must be there in full, however long it is.
             let own = messages
@@ -382,6 +385,13 @@ pub(crate) struct Caches {
     tails: Arc<Tails>,
 }
 
+impl Caches {
+    /// Lets go what was not used for long.
+    pub(crate) fn tidy(&self, now: Duration) {
+        self.tails.tidy(now);
+    }
+}
+
 /// Drives one claim until the run rests or ends.
 #[tracing::instrument(name = "run", skip_all, fields(run = %claim.run.id, fence = claim.fence.0))]
 pub(crate) async fn drive(
@@ -408,7 +418,7 @@ pub(crate) async fn drive(
         deps.store.session_by_id(&run.owner, run.session),
         caches
             .tails
-            .read(&*deps.store, &run, config.history_messages),
+            .read(&*deps.store, &run, config.history_messages, claimed.1),
     );
     let agent = agent?;
     let session_model = session?.and_then(|s| s.model);

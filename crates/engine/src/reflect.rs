@@ -8,7 +8,7 @@ use adjutant_domain::message::{Message, Part, Role};
 use adjutant_domain::run::{Entry, Limits, Outcome, Run, RunState, Seq, Work};
 use adjutant_domain::tool::ToolOutcome;
 use adjutant_ports::provider::ModelMessage;
-use adjutant_ports::store::{Hidden, Intake};
+use adjutant_ports::store::{HistoryAsk, Intake};
 
 use crate::context::{self, Prefix};
 use crate::drive::{Cx, Halt};
@@ -125,10 +125,14 @@ pub(crate) async fn prompt(cx: &mut Cx, of: RunId) -> Result<(Prefix, Vec<ModelM
     let log = store.log(&cx.run.owner, of, Seq(0)).await?;
     // Its replies may quote whatever it was shown: earlier messages of the thread as well as its own results.
     if let Some(info) = store.run(&cx.run.owner, &of.to_string()).await? {
-        let limit = cx.config.history_messages;
-        let seen = store
-            .messages(&cx.run.owner, info.run.thread, limit, None, Hidden::Skip)
-            .await?;
+        // As many as it was shown, its own, and some that came since.
+        let wanted = HistoryAsk {
+            thread: info.run.thread,
+            run: of,
+            from: 0,
+            limit: cx.config.history_messages.saturating_mul(2),
+        };
+        let seen = store.history(&cx.run.owner, &wanted).await?.messages;
         for message in seen {
             cx.lowest_trust = cx.lowest_trust.min(message.label.trust);
         }

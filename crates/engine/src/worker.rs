@@ -88,7 +88,14 @@ impl Worker {
     /// claim goes on from the log: a stop at any moment has the same end result (R35).
     ///
     /// Asking the store for work goes on beside the runs that are driven: none of them waits for a claim.
-    pub async fn run(self, stop: Stop) {
+    ///
+    /// In a box, because a future is compiled where it is polled: the engine would be compiled by the caller, with the
+    /// caller's optimisation.
+    pub fn run(self, stop: Stop) -> BoxFuture<'static, ()> {
+        Box::pin(self.work_until(stop))
+    }
+
+    async fn work_until(self, stop: Stop) {
         let mut notices = self.deps.bus.watch(Topics::Work).fuse();
         let mut driven = Driven::new();
         let mut bells = Bells::new();
@@ -187,7 +194,11 @@ impl Worker {
     }
 
     /// Drives whatever can be driven now, then returns: for one-shot use and for tests.
-    pub async fn run_until_idle(self) {
+    pub fn run_until_idle(self) -> BoxFuture<'static, ()> {
+        Box::pin(self.work_until_idle())
+    }
+
+    async fn work_until_idle(self) {
         let mut driven = Driven::new();
         let mut bells = Bells::new();
         loop {
@@ -297,7 +308,9 @@ impl Worker {
             }
             Err(error) => tracing::debug!(%error, "could not say that the worker lives"),
         }
-        self.deps.clock.monotonic()
+        let now = self.deps.clock.monotonic();
+        self.caches.tidy(now);
+        now
     }
 
     /// Leaves the register, and gives up whatever the worker still has.

@@ -203,7 +203,7 @@ fn conversation(seed: u64) -> Seen {
             ..deps.clone()
         };
         let never = futures::future::pending().boxed().shared();
-        world.spawn_service(worker(n, deps).run(never).boxed(), Crash::default());
+        world.spawn_service(worker(n, deps).run(never), Crash::default());
     }
     world.spawn(talk(store.clone(), session, clock, dice).boxed());
     let is_done = || {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -86,9 +87,20 @@ impl Gateway {
 
     /// Serves until `stop`: then says so to every client, lets calls under way end, and returns.
     ///
+    /// In a box, because a future is compiled where it is polled: everything that serves a connection would be compiled by
+    /// the caller, with the caller's optimisation, and much of it twice.
+    ///
     /// # Errors
     /// [`GatewayError`], before the first connection is accepted.
-    pub async fn serve(
+    pub fn serve(
+        self,
+        listeners: Listeners,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, Result<(), GatewayError>> {
+        Box::pin(self.serve_until(listeners, stop))
+    }
+
+    async fn serve_until(
         self,
         listeners: Listeners,
         stop: CancellationToken,

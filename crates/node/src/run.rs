@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -145,11 +146,15 @@ impl Node {
         self.status.subscribe()
     }
 
-    /// Serves the gateway until `stop`.
+    /// Serves the gateway until `stop`. In a box, so that all of it is compiled with this crate.
     ///
     /// # Errors
     /// [`NodeError::Refused`] when the gateway will never take this node as it is.
-    pub async fn run(&self, stop: &CancellationToken) -> Result<(), NodeError> {
+    pub fn run<'a>(&'a self, stop: &'a CancellationToken) -> BoxFuture<'a, Result<(), NodeError>> {
+        Box::pin(self.run_until(stop))
+    }
+
+    async fn run_until(&self, stop: &CancellationToken) -> Result<(), NodeError> {
         let mut attempt = Attempt {
             tokens: Tokens::load(&self.folder.join("tokens.json")),
             signature: PayloadVersion::V3,

@@ -687,6 +687,11 @@ pub trait AuditStore: Send + Sync {
     /// Checks everything (R42): journals legal, positions gapless, projections equal to logs, no orphan reservations,
     /// counters equal to the ledger, audit chain whole, the file sound.
     async fn verify(&self) -> Stored<VerifyReport>;
+    /// Whether what is accepted now could be kept.
+    ///
+    /// # Errors
+    /// The database cannot be reached, or nothing can be written to it.
+    async fn writable(&self) -> Stored<()>;
 }
 
 /// What `verify` found.

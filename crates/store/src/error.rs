@@ -130,6 +130,11 @@ impl Outage {
         outage(error).unwrap_or_else(|| Self::Other(error.to_string()))
     }
 
+    /// Whether the disk or the file is the reason, and not what was asked for.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::Disk(_) | Self::Damage(_))
+    }
+
     pub(crate) fn into_store(self) -> StoreError {
         match self {
             Self::Disk(reason) => StoreError::Degraded { reason },

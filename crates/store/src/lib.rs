@@ -13,6 +13,7 @@ pub mod copy;
 mod database;
 mod error;
 mod file;
+mod health;
 mod job;
 mod leases;
 mod lock;

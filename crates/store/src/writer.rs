@@ -13,8 +13,8 @@
 //! So a message and the claim of its run are one commit when a worker is free.
 //!
 //! A commit or statement that fails on the disk ends that connection: everyone in the batch is told, nothing is
-//! acknowledged, and a new connection is opened before the next batch (R18). So service resumes by itself when there is
-//! space again (R19, R20).
+//! acknowledged, and a new connection is opened before the next batch (R18), which first moves what the log holds into the
+//! database. So service resumes by itself when there is space again (R19, R20).
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ use adjutant_ports::store::Stored;
 
 use crate::error::{Done, Fault, Outage};
 use crate::file;
+use crate::health::Health;
 pub(crate) use crate::job::Found;
 use crate::job::{Job, Patient, Ran, Task, gone, shared};
 use crate::leases::{LeaseChange, Leases};
@@ -177,6 +178,7 @@ pub(crate) trait Chores: Send {
 pub(crate) struct Writer {
     queue: Option<Sender<Box<dyn Job>>>,
     room: Arc<Semaphore>,
+    health: Arc<Health>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -195,6 +197,7 @@ pub(crate) struct Parts {
 impl Writer {
     pub(crate) fn start(parts: Parts) -> std::io::Result<Self> {
         let (queue, jobs) = channel();
+        let health = Arc::new(Health::default());
         let mut thread = Thread {
             path: parts.path,
             db: Some(parts.db),
@@ -207,6 +210,8 @@ impl Writer {
             chores: parts.chores,
             // Who knows what the process before this one removed last.
             scrub: true,
+            health: Arc::clone(&health),
+            rescue: false,
             waiting: Vec::new(),
         };
         let thread = std::thread::Builder::new()
@@ -215,6 +220,7 @@ impl Writer {
         Ok(Self {
             queue: Some(queue),
             room: Arc::new(Semaphore::new(QUEUE_MAX)),
+            health,
             thread: Some(thread),
         })
     }
@@ -243,6 +249,11 @@ impl Writer {
         let (job, answer) = Patient::new(deadline, work, permit);
         self.send(Box::new(job))?;
         answer.await.map_err(|_canceled| gone())?
+    }
+
+    /// Whether writes get through.
+    pub(crate) fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     async fn permit(&self) -> Stored<OwnedSemaphorePermit> {
@@ -281,6 +292,9 @@ struct Thread {
     chores: Box<dyn Chores>,
     /// Whether the WAL holds words that were removed.
     scrub: bool,
+    health: Arc<Health>,
+    /// Whether the disk refused a transaction, and what the log holds was not moved since.
+    rescue: bool,
     /// Jobs that found nothing yet, oldest first, and when they look again by themselves.
     waiting: Vec<(Instant, Box<dyn Job>)>,
 }
@@ -387,13 +401,31 @@ impl Thread {
         durability: Durability,
         work: impl FnOnce(&mut Self, &Connection) -> Result<T, Outage>,
     ) -> Result<T, Outage> {
+        self.health.begin();
+        let done = self.try_transaction(durability, work);
+        let outage = done.as_ref().err();
+        self.rescue |= outage.is_some_and(Outage::is_of_the_disk);
+        self.health.end(outage);
+        done
+    }
+
+    fn try_transaction<T>(
+        &mut self,
+        durability: Durability,
+        work: impl FnOnce(&mut Self, &Connection) -> Result<T, Outage>,
+    ) -> Result<T, Outage> {
         let outage = |error: rusqlite::Error| Outage::of(&error);
         let fault = |fault: Fault| shared(&fault.into_store());
         let db = match self.db.take() {
             Some(db) => db,
             None => {
                 self.mode = Durability::Flushed;
-                file::open_writer(&self.path).map_err(outage)?
+                let db = file::open_writer(&self.path).map_err(outage)?;
+                if self.rescue {
+                    rescue(&db).map_err(outage)?;
+                    self.rescue = false;
+                }
+                db
             }
         };
         if self.mode != durability {
@@ -538,6 +570,20 @@ impl Chores for NoChores {
     fn tidy(&mut self, _: &mut Tx<'_>) -> Done<bool> {
         Ok(false)
     }
+}
+
+/// Moves what the WAL holds into the database and flushes it there.
+///
+/// When a flush fails, the kernel may count what it could not write as written, and says so once only. What relaxed commits
+/// left in the log before would then be a hole in it, in front of everything that is acknowledged later.
+fn rescue(db: &Connection) -> rusqlite::Result<()> {
+    let busy: bool = db.query_row("pragma wal_checkpoint(full)", [], |row| row.get(0))?;
+    if busy {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        let reason = "somebody reads from the log that is to be moved".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(code, Some(reason)));
+    }
+    Ok(())
 }
 
 /// Moves what the WAL holds into the database and cuts the WAL to nothing; `false`: somebody still reads from it.

@@ -25,7 +25,7 @@ pub(crate) fn bytes(parts: &[Part]) -> usize {
 }
 
 /// The length of a value's JSON text, without writing it.
-fn json_bytes(value: &serde_json::Value) -> usize {
+pub(crate) fn json_bytes(value: &serde_json::Value) -> usize {
     match value {
         serde_json::Value::Null | serde_json::Value::Bool(_) => 5,
         serde_json::Value::Number(_) => 8,

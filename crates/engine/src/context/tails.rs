@@ -5,11 +5,13 @@
 //! from the last known position on, and its answer begins with that message if both speak of the same conversation.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hashlink::LruCache;
 
 use adjutant_domain::id::{OwnerId, ThreadId};
-use adjutant_domain::message::Message;
+use adjutant_domain::label::Origin;
+use adjutant_domain::message::{Message, Part};
 use adjutant_domain::run::Run;
 use adjutant_ports::store::{History, HistoryAsk, Store, Stored};
 
@@ -19,11 +21,17 @@ use crate::context::fit;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A conversation whose tail is longer is read anew each time: it would push out many others.
 const TAIL_BYTES_MAX: usize = BYTES_MAX / 8;
+/// What an entry takes besides its messages.
+const TAIL_BYTES: usize = 256;
+/// What nobody used for so long is let go, so that words of a forgotten thread do not stay in a quiet worker.
+const UNUSED_MAX: Duration = Duration::from_secs(600);
 
 /// Messages with positions, oldest first and without a gap.
 struct Tail {
     messages: Vec<Arc<Message>>,
     bytes: usize,
+    /// When it was last used, on the monotonic clock.
+    used: Duration,
 }
 
 /// Tails by conversation.
@@ -59,6 +67,7 @@ impl Tails {
         store: &dyn Store,
         run: &Run,
         limit: u32,
+        now: Duration,
     ) -> Stored<Vec<Arc<Message>>> {
         let (owner, thread) = (&run.owner, run.thread);
         let wanted = |from| HistoryAsk {
@@ -83,8 +92,23 @@ impl Tails {
                 all.into_iter().map(Arc::new).collect()
             }
         };
-        self.keep(owner, thread, &messages);
+        self.keep(owner, thread, &messages, now);
         Ok(messages)
+    }
+
+    /// Lets go what was not used for long.
+    pub(crate) fn tidy(&self, now: Duration) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_old = |tail: &Tail| UNUSED_MAX <= now.saturating_sub(tail.used);
+        // From the one that was used longest ago.
+        while kept
+            .tails
+            .iter()
+            .next()
+            .is_some_and(|(_, tail)| is_old(tail))
+        {
+            kept.drop_oldest();
+        }
     }
 
     fn known(&self, owner: &OwnerId, thread: ThreadId) -> Vec<Arc<Message>> {
@@ -93,40 +117,79 @@ impl Tails {
         tail.map(|tail| tail.messages.clone()).unwrap_or_default()
     }
 
-    fn keep(&self, owner: &OwnerId, thread: ThreadId, messages: &[Arc<Message>]) {
+    fn keep(&self, owner: &OwnerId, thread: ThreadId, messages: &[Arc<Message>], now: Duration) {
         let placed: Vec<_> = messages
             .iter()
             .filter(|message| message.seq.is_some())
             .map(Arc::clone)
             .collect();
-        let bytes = placed.iter().map(|message| weight(message)).sum();
+        let tail = Tail {
+            bytes: TAIL_BYTES + placed.iter().map(|it| weight(it)).sum::<usize>(),
+            messages: placed,
+            used: now,
+        };
         self.kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .put((owner.clone(), thread), placed, bytes);
+            .put((owner.clone(), thread), tail);
     }
 }
 
 impl Kept {
-    fn put(&mut self, key: (OwnerId, ThreadId), messages: Vec<Arc<Message>>, bytes: usize) {
-        let before = if messages.is_empty() || TAIL_BYTES_MAX < bytes {
+    fn put(&mut self, key: (OwnerId, ThreadId), tail: Tail) {
+        let bytes = tail.bytes;
+        let before = if tail.messages.is_empty() || TAIL_BYTES_MAX < bytes {
             self.tails.remove(&key)
         } else {
             self.bytes += bytes;
-            self.tails.insert(key, Tail { messages, bytes })
+            self.tails.insert(key, tail)
         };
         self.bytes -= before.map_or(0, |tail| tail.bytes);
-        while BYTES_MAX < self.bytes
-            && let Some((_, tail)) = self.tails.remove_lru()
-        {
-            self.bytes -= tail.bytes;
+        while BYTES_MAX < self.bytes && !self.tails.is_empty() {
+            self.drop_oldest();
         }
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest = self.tails.remove_lru();
+        self.bytes -= oldest.map_or(0, |(_, tail)| tail.bytes);
     }
 }
 
 /// Roughly what a message takes in memory.
 fn weight(message: &Message) -> usize {
-    size_of::<Message>() + size_of_val(message.parts.as_slice()) + fit::bytes(&message.parts)
+    let parts: usize = message.parts.iter().map(part_weight).sum();
+    let label = match &message.label.origin {
+        Origin::File { path: text } | Origin::Web { url: text } | Origin::Node { node: text } => {
+            text.len()
+        }
+        Origin::Owner | Origin::System | Origin::Model | Origin::Command | Origin::Memory => 0,
+    };
+    size_of::<Message>() + label + parts
+}
+
+fn part_weight(part: &Part) -> usize {
+    /// A tree of JSON takes about so many times the length of its text.
+    const TREE: usize = 4;
+    let texts = match part {
+        Part::Text { text } => text.len(),
+        Part::Thinking { text, signature } => {
+            text.len() + signature.as_ref().map_or(0, String::len)
+        }
+        Part::ToolCall {
+            wire_id,
+            name,
+            args,
+            ..
+        } => wire_id.len() + name.len() + TREE * fit::json_bytes(args),
+        Part::ToolResult {
+            wire_id,
+            name,
+            text,
+            ..
+        } => wire_id.len() + name.len() + text.len(),
+    };
+    size_of::<Part>() + texts
 }
 
 /// The newest `limit` of what is known and what came since; `None` when they do not fit together, or something before them
@@ -151,8 +214,8 @@ fn joined(known: Vec<Arc<Message>>, newer: History, limit: usize) -> Option<Vec<
 #[allow(clippy::unwrap_used)]
 mod tests {
     use adjutant_domain::id::MessageId;
-    use adjutant_domain::label::{Label, Origin};
-    use adjutant_domain::message::{Part, Role};
+    use adjutant_domain::label::Label;
+    use adjutant_domain::message::Role;
     use adjutant_domain::time::Timestamp;
 
     use super::*;
@@ -228,8 +291,8 @@ mod tests {
         let thread = |n| ThreadId::mint(Timestamp::from_millis(1), n);
         for n in 0..40 {
             let one = [Arc::new(message(n, Some(1), &text))];
-            tails.keep(&owner, thread(n), &one);
-            tails.keep(&owner, thread(n), &one);
+            tails.keep(&owner, thread(n), &one, Duration::ZERO);
+            tails.keep(&owner, thread(n), &one, Duration::ZERO);
             // Used again and again, so it stays.
             assert_eq!(tails.known(&owner, thread(0)).len(), 1);
         }
@@ -243,7 +306,26 @@ mod tests {
         assert_eq!(tails.known(&owner, thread(39)).len(), 1);
         // One that is too long is not kept, and neither is what was known of it.
         let long = [Arc::new(message(1, Some(1), &text.repeat(3)))];
-        tails.keep(&owner, thread(39), &long);
+        tails.keep(&owner, thread(39), &long, Duration::ZERO);
         assert!(tails.known(&owner, thread(39)).is_empty());
+    }
+
+    #[test]
+    fn what_nobody_uses_is_let_go() {
+        let tails = Tails::default();
+        let owner = OwnerId::local();
+        let thread = |n| ThreadId::mint(Timestamp::from_millis(1), n);
+        let one = [Arc::new(message(1, Some(1), "words"))];
+        tails.keep(&owner, thread(1), &one, Duration::ZERO);
+        tails.keep(&owner, thread(2), &one, UNUSED_MAX / 2);
+        tails.tidy(UNUSED_MAX - Duration::from_millis(1));
+        assert_eq!(tails.known(&owner, thread(1)).len(), 1);
+        tails.keep(&owner, thread(1), &one, UNUSED_MAX);
+        tails.tidy(UNUSED_MAX * 3 / 2);
+        assert!(tails.known(&owner, thread(2)).is_empty());
+        assert_eq!(tails.known(&owner, thread(1)).len(), 1);
+        tails.tidy(UNUSED_MAX * 2);
+        assert!(tails.known(&owner, thread(1)).is_empty());
+        assert_eq!(tails.kept.lock().unwrap().bytes, 0);
     }
 }

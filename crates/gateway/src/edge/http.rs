@@ -245,7 +245,7 @@ async fn page(core: &Core, request: &Request<Incoming>) -> Answer {
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
 async fn ready(core: &Core) -> Answer {
-    let asked = core.deps.store.cursor(core.owner());
+    let asked = core.deps.store.writable();
     match tokio::time::timeout(STORE_PATIENCE, asked).await {
         Ok(Ok(_)) if !core.stop.is_cancelled() => text(StatusCode::OK, "ready\n"),
         _ => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),

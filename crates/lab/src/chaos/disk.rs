@@ -1,7 +1,6 @@
 //! SQLite on a disk that is full, and on one that can only be read.
 //!
-//! Both need a small file system of their own, which only root can mount. A failing flush is not tried here: there is no
-//! honest way to make one without a kernel module or a library in front of the program; the tests of the store have one.
+//! Both need a small file system of their own, which only root can mount.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -108,8 +107,8 @@ impl Scenario for DiskFull {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let mut report = Report::default();
-        let mut resumed = Vec::new();
-        let (mut filled, mut refused) = (0, 0);
+        let mut trouble = Trouble::new(fleet.port);
+        let mut filled = 0;
         while filled < cx.count(None, 2, 10) && !cx.is_late() {
             filled += 1;
             let ballast = mount.0.join("ballast");
@@ -117,29 +116,75 @@ impl Scenario for DiskFull {
             tokio::time::sleep(Duration::from_secs(4)).await;
             // The log of the process is on the same disk, so the last bytes are taken again and again.
             fill(&ballast)?;
-            match new_work(fleet.port, &format!("full-{filled}")).await {
-                Some(said) if is_retryable(&said) => refused += 1,
-                Some(said) => report.breaks(format!("new work without space: {said}")),
-                None => report.breaks("new work was not answered without space"),
-            }
+            trouble.look(&format!("full-{filled}"), &mut report).await;
             tokio::time::sleep(Duration::from_secs(4)).await;
             report.must(fleet.is_gateway_up(), "the gateway ended");
-            let lives = wait_http(fleet.port, "/healthz", Duration::from_secs(2)).await;
-            report.must(lives.is_ok(), "/healthz does not answer");
-            report.must(reads(fleet.port).await, "reads do not work");
             std::fs::remove_file(&ballast)?;
-            resumed.push(first_yes(&load, now_ms()).await?);
+            trouble
+                .over(first_yes(&load, now_ms()).await?, &mut report)
+                .await;
         }
         report.tried("times without space", filled);
-        report.tried("new work refused", refused);
-        report.spans("accepts after space", &resumed);
-        if let Some(worst) = resumed.iter().max().filter(|it| RESUME_MS_MAX < **it) {
-            report.breaks(format!("accepts only {worst} ms after space returned"));
-        }
+        trouble.tell(&mut report);
         tokio::time::sleep(Duration::from_secs(3)).await;
         let heard = load.stop().await;
         settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
         Ok(report)
+    }
+}
+
+/// What a gateway says and does while its disk takes no writes, and how soon it is well again.
+pub(super) struct Trouble {
+    port: u16,
+    refused: u64,
+    /// From the end of the trouble to the first yes, in milliseconds.
+    resumed: Vec<u64>,
+}
+
+impl Trouble {
+    pub(super) fn new(port: u16) -> Self {
+        Self {
+            port,
+            refused: 0,
+            resumed: Vec::new(),
+        }
+    }
+
+    /// In the middle of it. The key is for new work.
+    pub(super) async fn look(&mut self, key: &str, report: &mut Report) {
+        match new_work(self.port, key).await {
+            Some(said) if is_retryable(&said) => self.refused += 1,
+            Some(said) => report.breaks(format!("new work while nothing can be written: {said}")),
+            None => report.breaks("new work was not answered while nothing can be written"),
+        }
+        let lives = wait_http(self.port, "/healthz", Duration::from_secs(2)).await;
+        report.must(lives.is_ok(), "/healthz does not answer");
+        let ready = wait_http(self.port, "/readyz", Duration::ZERO).await;
+        report.must(
+            ready.is_err(),
+            "/readyz says ready while nothing can be written",
+        );
+        report.must(reads(self.port).await, "reads do not work");
+    }
+
+    /// After it; `resumed`: milliseconds to the first yes.
+    pub(super) async fn over(&mut self, resumed: u64, report: &mut Report) {
+        self.resumed.push(resumed);
+        let ready = wait_http(self.port, "/readyz", Duration::from_secs(10)).await;
+        report.must(
+            ready.is_ok(),
+            "/readyz does not say ready again within 10 s",
+        );
+    }
+
+    pub(super) fn tell(&self, report: &mut Report) {
+        report.tried("new work refused", self.refused);
+        report.spans("accepts again", &self.resumed);
+        if let Some(worst) = self.resumed.iter().max().filter(|it| RESUME_MS_MAX < **it) {
+            report.breaks(format!(
+                "accepts only {worst} ms after the disk was well again"
+            ));
+        }
     }
 }
 
@@ -184,7 +229,7 @@ async fn new_work(port: u16, key: &str) -> Option<String> {
     }
 }
 
-async fn first_yes(load: &Load, since: u64) -> Result<u64> {
+pub(super) async fn first_yes(load: &Load, since: u64) -> Result<u64> {
     let begun = Instant::now();
     loop {
         let first = load
@@ -197,7 +242,7 @@ async fn first_yes(load: &Load, since: u64) -> Result<u64> {
         match first {
             Some(at) => return Ok(at - since),
             None if Duration::from_secs(60) < begun.elapsed() => {
-                bail!("nothing is accepted a minute after space returned")
+                bail!("nothing is accepted a minute after the disk was well again")
             }
             None => tokio::time::sleep(Duration::from_millis(20)).await,
         }

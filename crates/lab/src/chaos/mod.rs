@@ -10,6 +10,7 @@ mod cx;
 mod database;
 mod disk;
 mod fail_points;
+mod failed_flush;
 pub(crate) mod fleet;
 mod frozen_worker;
 mod gateway_killed;
@@ -135,6 +136,7 @@ fn scenarios() -> Vec<Box<dyn Scenario>> {
         Box::new(fail_points::FailPoints),
         Box::new(disk::DiskFull),
         Box::new(disk::ReadOnly),
+        Box::new(failed_flush::FailedFlush),
         Box::new(clock_jump::ClockJump),
         Box::new(storm::ReconnectStorm),
     ]

@@ -72,7 +72,7 @@ impl Scenario for PowerLoss {
 }
 
 /// Whether `strace` is there and may trace.
-fn can_trace(dir: &Path) -> Result<(), String> {
+pub(super) fn can_trace(dir: &Path) -> Result<(), String> {
     let tried = std::process::Command::new("strace")
         .args(["-qq", "-o"])
         .arg(dir.join("try"))

@@ -127,4 +127,8 @@ impl AuditStore for MemoryStore {
             findings: inner.broken.iter().cloned().collect(),
         })
     }
+
+    async fn writable(&self) -> Stored<()> {
+        Ok(())
+    }
 }

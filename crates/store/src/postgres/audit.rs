@@ -154,4 +154,16 @@ impl AuditStore for Postgres {
         self.spawned(async move { verify::verify(&inner).await.map_err(Fault::into_store) })
             .await
     }
+
+    async fn writable(&self) -> Stored<()> {
+        let sql = "select 1
+                    where not pg_is_in_recovery() and not current_setting('default_transaction_read_only')::bool";
+        let rows = self.read(Who::Queue, sql, params![]).await?;
+        if rows.is_empty() {
+            return Err(StoreError::Degraded {
+                reason: "the database is read-only".to_owned(),
+            });
+        }
+        Ok(())
+    }
 }

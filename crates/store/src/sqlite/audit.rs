@@ -1,7 +1,7 @@
 //! The audit chain, remembered answers, and workers.
 
 use async_trait::async_trait;
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -11,6 +11,7 @@ use adjutant_ports::store::{AuditRecord, AuditStore, StoreError, Stored, VerifyR
 
 use crate::error::Done;
 use crate::file;
+use crate::health::Look;
 use crate::sql::{Sql, col, from_json, json};
 use crate::sqlite::{Sqlite, VERIFY_THREAD, verify};
 use crate::writer::Tx;
@@ -224,5 +225,31 @@ impl AuditStore for Sqlite {
             reason: "the check panicked".to_owned(),
             source: None,
         })?
+    }
+
+    async fn writable(&self) -> Stored<()> {
+        let health = self.writer.health();
+        let one = match health.look() {
+            Look::Well => {
+                let look =
+                    |db: &Connection| db.one("select 1 from feed where id = 1", [], |_row| Ok(()));
+                return self.read(look).await.map(|_found| ());
+            }
+            Look::Ill(why) => {
+                return Err(StoreError::Degraded {
+                    reason: why.to_owned(),
+                });
+            }
+            Look::Try(one) => one,
+        };
+        // To and fro: a value that stays the same is not written at all.
+        self.flushed(move |tx| {
+            let _one = one;
+            tx.exec("update feed set cursor = cursor + 1 where id = 1", [])?;
+            tx.exec("update feed set cursor = cursor - 1 where id = 1", [])
+        })
+        .await?;
+        health.heal();
+        Ok(())
     }
 }

@@ -19,6 +19,7 @@ use adjutant_sim::{SimClock, SimEntropy};
 use crate::bus::LocalBus;
 use crate::config::Config;
 use crate::error::Fault;
+use crate::health::Look;
 use crate::sql::{NOTED, Sql};
 use crate::sqlite::{Sqlite, tidy};
 use crate::writer::Chores;
@@ -203,6 +204,16 @@ fn after_a_failed_flush_nothing_of_that_transaction_is_acknowledged_and_the_next
         block_on(bench.store().session(&owner, &key())).unwrap(),
         None
     );
+    // What others write proves nothing: it may be nothing. Somebody has to try, and that is a write to the disk.
+    block_on(bench.store().flushed(|_tx| Ok(()))).unwrap();
+    let is_well = || matches!(bench.store().writer.health().look(), Look::Well);
+    assert!(!is_well());
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let log = || std::fs::read(bench.store().path().with_extension("db-wal")).unwrap();
+    let before = log();
+    block_on(bench.store().writable()).unwrap();
+    assert!(before != log(), "nothing was written");
+    assert!(is_well());
     block_on(bench.store().open_session(&owner, &key(), None, None)).unwrap();
     assert_eq!(bench.findings(), Vec::<String>::new());
 }

@@ -183,8 +183,7 @@ impl ThreadStore for Sqlite {
     async fn history(&self, owner: &OwnerId, wanted: &HistoryAsk) -> Stored<History> {
         let (owner, wanted) = (owner.clone(), *wanted);
         let history = move |db: &Connection| message::history(db, &owner, &wanted);
-        // Who asks from a position on knows what is before, so that these are few.
-        if 0 < wanted.from || wanted.limit <= GLANCE_MESSAGES_MAX {
+        if wanted.limit <= GLANCE_MESSAGES_MAX {
             self.glance(history).await
         } else {
             self.read(history).await
