@@ -10,6 +10,9 @@ const REST: Duration = Duration::from_secs(1);
 /// A transaction that takes longer counts as one that will not end.
 const STUCK: Duration = Duration::from_secs(5);
 
+/// Failures of the disk that come sooner than this after one that was logged are not logged as errors again.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// Whether writes get through.
 #[derive(Default)]
 pub(crate) struct Health(Mutex<State>);
@@ -20,6 +23,8 @@ struct State {
     begun: Option<Instant>,
     /// When the disk last refused one.
     failed: Option<Instant>,
+    /// When that was last said in the log.
+    said: Option<Instant>,
     /// Whether somebody tries right now.
     tried: bool,
 }
@@ -51,6 +56,19 @@ impl Health {
         if outage.is_some_and(Outage::is_of_the_disk) {
             state.failed = Some(Instant::now());
         }
+    }
+
+    /// Whether this failure belongs into the log, where one of the disk may come a hundred times a second.
+    pub(crate) fn is_news(&self, outage: &Outage) -> bool {
+        let mut state = self.state();
+        if !outage.is_of_the_disk() {
+            return true;
+        }
+        let is_news = state.said.is_none_or(|said| QUIET <= said.elapsed());
+        if is_news {
+            state.said = Some(Instant::now());
+        }
+        is_news
     }
 
     /// Says what is known. At most one caller is told to try, until it drops what it got.
@@ -121,6 +139,17 @@ mod tests {
         assert_eq!(word(&health.look()), "try");
         health.heal();
         assert_eq!(word(&health.look()), "well");
+    }
+
+    #[test]
+    fn a_disk_that_goes_on_failing_is_said_now_and_then() {
+        let health = Health::default();
+        let full = Outage::Disk("full".to_owned());
+        assert!(health.is_news(&full));
+        assert!(!health.is_news(&full));
+        assert!(health.is_news(&Outage::Other("a bug".to_owned())));
+        health.state().said = Instant::now().checked_sub(QUIET);
+        assert!(health.is_news(&full));
     }
 
     #[test]

@@ -366,7 +366,11 @@ impl Thread {
             Ok(_) => None,
             Err(outage) => {
                 let n_writes = batch.len();
-                tracing::error!(?outage, n_writes, "the store could not commit");
+                if self.health.is_news(outage) {
+                    tracing::error!(?outage, n_writes, "the store could not commit");
+                } else {
+                    tracing::debug!(?outage, n_writes, "the store could not commit");
+                }
                 Some(outage.clone())
             }
         };
