@@ -99,13 +99,7 @@ impl Scenario for DiskFull {
     async fn run(&self, cx: &Cx) -> Result<Report> {
         let mount = Mount::new(&cx.dir().join("disk"))?;
         let mut fleet = home_on(cx, &mount).await?;
-        let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
-        while load.ended() < 4 {
-            if cx.is_late() {
-                bail!("nothing ends: {}", fleet.tail("gateway.log"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let load = at_work(cx, &fleet).await?;
         let mut report = Report::default();
         let mut trouble = Trouble::new(fleet.port);
         let mut filled = 0;
@@ -131,6 +125,18 @@ impl Scenario for DiskFull {
         settle(cx, &mut fleet, heard, TakeOvers::Any, &mut report).await?;
         Ok(report)
     }
+}
+
+/// Clients of which some have ended a run.
+pub(super) async fn at_work(cx: &Cx, fleet: &Fleet) -> Result<Load> {
+    let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
+    while load.ended() < 4 {
+        if cx.is_late() {
+            bail!("nothing ends: {}", fleet.tail("gateway.log"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(load)
 }
 
 /// What a gateway says and does while its disk takes no writes, and how soon it is well again.

@@ -12,15 +12,13 @@ use tokio::process::Command;
 
 use super::Scenario;
 use super::cx::{Cx, NotHere};
-use super::disk::{Trouble, first_yes};
-use super::load::{Load, Plan, now_ms};
+use super::disk::{Trouble, at_work, first_yes};
+use super::load::now_ms;
 use super::power_loss::can_trace;
 use super::report::Report;
 use super::settle::{TakeOvers, settle};
 use crate::subject::{Process, Signal, signal};
 
-const CLIENTS: u32 = 6;
-const TOOLS: u32 = 2;
 /// How long no flush succeeds.
 const FAILING: Duration = Duration::from_secs(6);
 /// How long a yes may travel.
@@ -48,13 +46,7 @@ impl Scenario for FailedFlush {
         can_trace(cx.dir()).map_err(NotHere)?;
         let mut fleet = cx.fleet(None, "").await?;
         fleet.start(0).await?;
-        let load = Load::start(&Plan::new(fleet.port, CLIENTS, TOOLS));
-        while load.ended() < 4 {
-            if cx.is_late() {
-                bail!("nothing ends: {}", fleet.tail("gateway.log"));
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let load = at_work(cx, &fleet).await?;
         let mut report = Report::default();
         let (mut times, mut failed) = (0, 0);
         let mut trouble = Trouble::new(fleet.port);
