@@ -92,6 +92,32 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
+/// Moves what the WAL holds into the database and flushes it there.
+///
+/// When a flush fails, the kernel may count what it could not write as written, and says so once only. What relaxed commits
+/// left in the log before would then be a hole in it, in front of everything that is acknowledged later.
+pub(crate) fn rescue(db: &Connection) -> rusqlite::Result<()> {
+    let busy: bool = db.query_row("pragma wal_checkpoint(full)", [], |row| row.get(0))?;
+    if busy {
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
+        let reason = "somebody reads from the log that is to be moved".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(code, Some(reason)));
+    }
+    Ok(())
+}
+
+/// Moves what the WAL holds into the database and cuts the WAL to nothing; `false`: somebody still reads from it.
+pub(crate) fn empty_wal(db: &Connection) -> bool {
+    // Writers must not be kept waiting for a reader that takes its time.
+    let moved = db.busy_timeout(Duration::ZERO).and_then(|()| {
+        db.query_row("pragma wal_checkpoint(truncate)", [], |row| {
+            row.get::<_, i64>(0)
+        })
+    });
+    let restored = db.busy_timeout(BUSY);
+    matches!((moved, restored), (Ok(0), Ok(())))
+}
+
 /// Writes the database of `dir` to `into`, as of one moment, also while another process uses it. `into` must not exist, and
 /// does not exist before it is whole and on the disk.
 ///

@@ -337,7 +337,7 @@ impl Thread {
         // What is only written down in quiet moments must not wait for the next start.
         self.tidy();
         if let Some(db) = self.db.take()
-            && !empty_wal(&db)
+            && !file::empty_wal(&db)
         {
             tracing::debug!("the WAL stays until the next start");
         }
@@ -426,7 +426,7 @@ impl Thread {
                 self.mode = Durability::Flushed;
                 let db = file::open_writer(&self.path).map_err(outage)?;
                 if self.rescue {
-                    rescue(&db).map_err(outage)?;
+                    file::rescue(&db).map_err(outage)?;
                     self.rescue = false;
                 }
                 db
@@ -556,7 +556,7 @@ impl Thread {
             Ok(false) => {
                 // A WAL that stays as long as it is makes the next commits cheaper, so it is emptied for a reason only.
                 if self.scrub {
-                    self.scrub = !self.db.as_ref().is_some_and(empty_wal);
+                    self.scrub = !self.db.as_ref().is_some_and(file::empty_wal);
                 }
                 self.scrub
             }
@@ -574,32 +574,6 @@ impl Chores for NoChores {
     fn tidy(&mut self, _: &mut Tx<'_>) -> Done<bool> {
         Ok(false)
     }
-}
-
-/// Moves what the WAL holds into the database and flushes it there.
-///
-/// When a flush fails, the kernel may count what it could not write as written, and says so once only. What relaxed commits
-/// left in the log before would then be a hole in it, in front of everything that is acknowledged later.
-fn rescue(db: &Connection) -> rusqlite::Result<()> {
-    let busy: bool = db.query_row("pragma wal_checkpoint(full)", [], |row| row.get(0))?;
-    if busy {
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
-        let reason = "somebody reads from the log that is to be moved".to_owned();
-        return Err(rusqlite::Error::SqliteFailure(code, Some(reason)));
-    }
-    Ok(())
-}
-
-/// Moves what the WAL holds into the database and cuts the WAL to nothing; `false`: somebody still reads from it.
-fn empty_wal(db: &Connection) -> bool {
-    // Writers must not be kept waiting for a reader that takes its time.
-    let moved = db.busy_timeout(Duration::ZERO).and_then(|()| {
-        db.query_row("pragma wal_checkpoint(truncate)", [], |row| {
-            row.get::<_, i64>(0)
-        })
-    });
-    let restored = db.busy_timeout(file::BUSY);
-    matches!((moved, restored), (Ok(0), Ok(())))
 }
 
 /// The highest cursor that may have been given out, read once at the start.
