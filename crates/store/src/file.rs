@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use adjutant_domain::time::Timestamp;
 
-use crate::error::{OpenError, open_error};
+use crate::error::{OpenError, Outage, open_error};
 use crate::lock::{Lock, open_private};
 
 /// Name of the database within the state directory.
@@ -96,14 +96,14 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 ///
 /// When a flush fails, the kernel may count what it could not write as written, and says so once only. What relaxed commits
 /// left in the log before would then be a hole in it, in front of everything that is acknowledged later.
-pub(crate) fn rescue(db: &Connection) -> rusqlite::Result<()> {
-    let busy: bool = db.query_row("pragma wal_checkpoint(full)", [], |row| row.get(0))?;
-    if busy {
-        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR);
-        let reason = "somebody reads from the log that is to be moved".to_owned();
-        return Err(rusqlite::Error::SqliteFailure(code, Some(reason)));
+pub(crate) fn rescue(db: &Connection) -> Result<(), Outage> {
+    match db.query_row("pragma wal_checkpoint(full)", [], |row| row.get(0)) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Outage::Disk(
+            "somebody reads from the log that is to be moved".to_owned(),
+        )),
+        Err(error) => Err(Outage::of(&error)),
     }
-    Ok(())
 }
 
 /// Moves what the WAL holds into the database and cuts the WAL to nothing; `false`: somebody still reads from it.

@@ -426,7 +426,7 @@ impl Thread {
                 self.mode = Durability::Flushed;
                 let db = file::open_writer(&self.path).map_err(outage)?;
                 if self.rescue {
-                    file::rescue(&db).map_err(outage)?;
+                    file::rescue(&db)?;
                     self.rescue = false;
                 }
                 db

@@ -34,7 +34,7 @@ macro_rules! place {
     };
 }
 
-/// What waits is placed above this.
+/// What waits is placed above this: the number in [`place!`].
 const WAITING: i64 = 1 << 62;
 
 fn message_of(row: &Row<'_>) -> rusqlite::Result<Message> {
