@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use adjutant_ports::store::{StoreError, Stored};
 
 use crate::error::{Done, Outage};
-use crate::writer::{Durability, Tx};
+use crate::tx::{Durability, Tx};
 
 /// How a job ended.
 pub(crate) enum Ran {
@@ -23,6 +23,8 @@ pub(crate) enum Ran {
 pub(crate) trait Job: Send {
     fn durability(&self) -> Durability;
     fn run(&mut self, tx: &mut Tx<'_>) -> Ran;
+    /// How long it may wait without being run at all, if it may.
+    fn may_wait_until(&self) -> Option<Instant>;
     /// Whether it was withdrawn: nobody waits for the answer, and it must not be done any more.
     fn is_withdrawn(&self) -> bool;
     /// `None`: committed, or refused by the job itself.
@@ -113,6 +115,10 @@ where
         ran
     }
 
+    fn may_wait_until(&self) -> Option<Instant> {
+        None
+    }
+
     /// What was handed in is done, whoever waits for it.
     fn is_withdrawn(&self) -> bool {
         false
@@ -149,6 +155,10 @@ where
             Found::Some(value) | Found::Nothing { empty: value, .. } => value,
         }));
         ran
+    }
+
+    fn may_wait_until(&self) -> Option<Instant> {
+        Some(self.deadline).filter(|deadline| Instant::now() < *deadline)
     }
 
     fn is_withdrawn(&self) -> bool {

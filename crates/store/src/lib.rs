@@ -24,6 +24,7 @@ mod reader;
 mod sql;
 mod sqlite;
 mod steady;
+mod tx;
 mod work;
 mod writer;
 

@@ -48,6 +48,10 @@ const MIGRATIONS: &[Migration] = &[
         name: "0008_needs",
         sql: include_str!("../migrations/0008_needs.sqlite.sql"),
     },
+    Migration {
+        name: "0009_plain_checks",
+        sql: include_str!("../migrations/0009_plain_checks.sqlite.sql"),
+    },
 ];
 
 const TABLE: &str = "
@@ -266,6 +270,16 @@ mod tests {
             .query_row("select count(*) from approvals", [], |row| row.get(0))
             .unwrap();
         assert_eq!(left, 0, "questions go with their run");
+        let rules: String = db
+            .query_row(
+                "select group_concat(sql) from sqlite_schema where name in ('runs', 'spend', 'approvals')",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert!(!rules.contains(" in ("), "{rules}");
+        let wrong = db.execute("update runs set status = 'gone'", []);
+        assert!(wrong.unwrap_err().to_string().contains("CHECK constraint"));
     }
 
     // covers: R38

@@ -1,6 +1,6 @@
 //! Connections that read, and threads for reads that may take their time.
 //!
-//! A *glance* is a read of a few rows by key. It runs where it is asked for when a connection is free: some ten microseconds,
+//! A *glance* is a read of a few rows. It runs where it is asked for when a connection is free: some ten microseconds,
 //! less than the two thread switches of handing it over. Everything else goes to a thread.
 
 use std::path::{Path, PathBuf};

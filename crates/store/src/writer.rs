@@ -10,7 +10,9 @@
 //! of it, the claim included.
 //!
 //! A worker's request for work may *wait*: it stays here, and the batch that brings work answers it in the same transaction.
-//! So a message and the claim of its run are one commit when a worker is free.
+//! So a message and the claim of its run are one commit when a worker is free. When such a request took all there was and the
+//! worker asks again, nobody looks until somebody brings work, or a moment has passed: the look would only be in the way of
+//! the run that has just begun.
 //!
 //! A commit or statement that fails on the disk ends that connection: everyone in the batch is told, nothing is
 //! acknowledged, and a new connection is opened before the next batch (R18), which first moves what the log holds into the
@@ -24,10 +26,6 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use adjutant_domain::event::{Event, EventKind};
-use adjutant_domain::id::{OwnerId, RunId, SessionKey, WorkerId};
-use adjutant_domain::run::Run;
-use adjutant_domain::time::Timestamp;
 use adjutant_ports::bus::Bus;
 use adjutant_ports::clock::Entropy;
 use adjutant_ports::store::Stored;
@@ -35,11 +33,11 @@ use adjutant_ports::store::Stored;
 use crate::error::{Done, Fault, Outage};
 use crate::file;
 use crate::health::Health;
-pub(crate) use crate::job::Found;
-use crate::job::{Job, Patient, Ran, Task, gone, shared};
-use crate::leases::{LeaseChange, Leases};
-use crate::sql::{Sql, json, opt};
+use crate::job::{Found, Job, Patient, Ran, Task, gone, shared};
+use crate::leases::Leases;
+use crate::sql::Sql;
 use crate::steady::Steady;
+use crate::tx::{Durability, Said, Tx};
 
 /// Writes that may wait.
 const QUEUE_MAX: usize = 1_024;
@@ -49,124 +47,8 @@ const BATCH_MAX: usize = 128;
 const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// Quiet after which the writer tidies up.
 const IDLE: Duration = Duration::from_millis(500);
-
-/// Whether the answer must wait for the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// Survives power loss.
-    Flushed,
-    /// Survives the death of the process.
-    Relaxed,
-}
-
-/// What a job may use.
-pub(crate) struct Tx<'a> {
-    pub(crate) db: &'a Connection,
-    /// The wall clock.
-    pub(crate) now: Timestamp,
-    /// For leases, wake-ups and buckets.
-    pub(crate) steady: &'a Steady,
-    pub(crate) entropy: &'a dyn Entropy,
-    /// As of the last commit.
-    pub(crate) leases: &'a Leases,
-    cursor: &'a mut u64,
-    said: Said,
-}
-
-/// What is told to the bus after the commit.
-#[derive(Default)]
-struct Said {
-    events: Vec<Event>,
-    signalled: Vec<RunId>,
-    orders: Vec<WorkerId>,
-    leases: Vec<LeaseChange>,
-    work: bool,
-    scrub: bool,
-}
-
-impl std::ops::Deref for Tx<'_> {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        self.db
-    }
-}
-
-impl Tx<'_> {
-    /// Adds a fact to the feed.
-    pub(crate) fn event(
-        &mut self,
-        owner: &OwnerId,
-        about: Option<(RunId, &str)>,
-        session: Option<&SessionKey>,
-        kind: EventKind,
-    ) -> Done<()> {
-        *self.cursor += 1;
-        let event = Event {
-            cursor: *self.cursor,
-            owner: owner.clone(),
-            at: self.now,
-            run: about.map(|(run, _)| run),
-            run_name: about.map(|(_, name)| name.to_owned()),
-            session: session.cloned(),
-            kind,
-        };
-        self.exec(
-            "insert into events (cursor, owner, at, run, run_name, session, kind) values (?, ?, ?, ?, ?, ?, ?)",
-            rusqlite::params![
-                event.cursor,
-                owner.as_str(),
-                event.at.as_millis(),
-                opt(event.run.as_ref()),
-                event.run_name,
-                session.map(SessionKey::as_str),
-                json(&event.kind)?,
-            ],
-        )?;
-        self.said.events.push(event);
-        Ok(())
-    }
-
-    /// Adds a fact about a run to the feed.
-    pub(crate) fn run_event(&mut self, run: &Run, kind: EventKind) -> Done<()> {
-        self.event(
-            &run.owner,
-            Some((run.id, &run.name())),
-            Some(&run.session_key),
-            kind,
-        )
-    }
-
-    /// Says that a worker should look for work.
-    pub(crate) fn nudge(&mut self) {
-        self.said.work = true;
-    }
-
-    /// Says that words were removed, which the WAL still holds: it is emptied in the next quiet moment.
-    pub(crate) fn scrub(&mut self) {
-        self.said.scrub = true;
-    }
-
-    /// Says that a signal for this run was stored.
-    pub(crate) fn signalled(&mut self, run: RunId) {
-        self.said.signalled.push(run);
-    }
-
-    /// Says that this worker was asked for something.
-    pub(crate) fn order(&mut self, worker: WorkerId) {
-        self.said.orders.push(worker);
-    }
-
-    /// Says who has a run from the commit on.
-    pub(crate) fn lease(&mut self, change: LeaseChange) {
-        self.said.leases.push(change);
-    }
-
-    /// The newest cursor that was given out.
-    pub(crate) fn cursor(&self) -> u64 {
-        *self.cursor
-    }
-}
+/// How long a request for work waits for somebody who brings some, when there was none a moment ago.
+const LATER: Duration = Duration::from_millis(5);
 
 /// What the writer does when nobody waits.
 pub(crate) trait Chores: Send {
@@ -213,6 +95,7 @@ impl Writer {
             health: Arc::clone(&health),
             rescue: false,
             waiting: Vec::new(),
+            settled: false,
         };
         let thread = std::thread::Builder::new()
             .name("store-write".to_owned())
@@ -297,6 +180,8 @@ struct Thread {
     rescue: bool,
     /// Jobs that found nothing yet, oldest first, and when they look again by themselves.
     waiting: Vec<(Instant, Box<dyn Job>)>,
+    /// Whether the last look for work left none, and nobody brought any since.
+    settled: bool,
 }
 
 impl Thread {
@@ -347,7 +232,13 @@ impl Thread {
     fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
         batch.retain(|job| !job.is_withdrawn());
         self.waiting.retain(|(_, job)| !job.is_withdrawn());
-        if batch.is_empty() && self.waiting.is_empty() {
+        if self.settled && batch.iter().all(|job| job.may_wait_until().is_some()) {
+            for job in batch.drain(..) {
+                self.wait(job);
+            }
+        }
+        let now = Instant::now();
+        if batch.is_empty() && self.waiting.iter().all(|(at, _)| now < *at) {
             return;
         }
         let flushed = batch
@@ -375,6 +266,14 @@ impl Thread {
             }
         };
         let mut said = done.unwrap_or_default();
+        if outage.is_some() {
+            self.settled = false;
+            // Whose time has come tries again in a moment, not at once and again and again.
+            let rest = Instant::now() + IDLE;
+            for (at, _) in &mut self.waiting {
+                *at = rest.max(*at);
+            }
+        }
         // Before anybody hears of it and asks again.
         self.leases.apply(std::mem::take(&mut said.leases));
         for job in batch.into_iter().chain(fed) {
@@ -461,6 +360,10 @@ impl Thread {
         let mut said = Said::default();
         let mut jobs = std::mem::take(batch).into_iter();
         while let Some(mut job) = jobs.next() {
+            if self.settled && job.may_wait_until().is_some() {
+                self.wait(job);
+                continue;
+            }
             match self.run_job(db, &mut *job, &mut said) {
                 Ok(None) => batch.push(job),
                 Ok(Some(at)) => self.waiting.push((at, job)),
@@ -494,6 +397,13 @@ impl Thread {
         Ok(said)
     }
 
+    /// Lets a request for work wait, since there is none.
+    fn wait(&mut self, job: Box<dyn Job>) {
+        let later = Instant::now() + LATER;
+        let at = job.may_wait_until().map_or(later, |it| it.min(later));
+        self.waiting.push((at, job));
+    }
+
     /// Runs one job in a savepoint; some: it waits, and looks again at this moment.
     fn run_job(
         &mut self,
@@ -507,6 +417,7 @@ impl Thread {
         let before = tx.cursor();
         let ran = job.run(&mut tx);
         let own = std::mem::take(&mut tx.said);
+        self.settled = own.settled || (self.settled && !own.work);
         let waits = match ran {
             Ran::Kept => {
                 said.events.extend(own.events);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use adjutant_ports::store::Offer;
+use adjutant_domain::run::Fence;
+use adjutant_ports::store::{Claim, Offer};
 
 use super::World;
 use super::world::LEASE;
@@ -54,4 +55,38 @@ pub async fn a_rest_that_is_over_does_not_go_before_priority(world: &World) {
     let urgent = world.store.accept(urgent).await.unwrap().run();
     assert_eq!(world.claim().await.run.id, urgent);
     assert_eq!(world.claim().await.run.id, rests.run.id);
+}
+
+/// A worker that took all there was and asks again gets the next run when it comes, and what only time brings when it is due.
+pub async fn who_asks_again_gets_what_comes_next(world: &World) {
+    let session = world.session("main").await;
+    let first = world.begin(&session, "one").await;
+    let patient = Offer {
+        patience: Duration::from_secs(20),
+        slots: 2,
+        ..Offer::one(world.worker())
+    };
+    let second = world.accept(&world.session("other").await, "", "two").await;
+    let ids = |claims: Vec<Claim>| claims.iter().map(|it| it.run.id).collect::<Vec<_>>();
+    let claims = world.store.claim(&patient, LEASE).await.unwrap();
+    assert_eq!(ids(claims), [second]);
+    // Nothing is left. Time brings the first one back.
+    world.clock.pass(LEASE / 2);
+    world.store.extend(second, Fence(1), LEASE).await.unwrap();
+    world.clock.pass(LEASE / 2);
+    let claims = world.store.claim(&patient, LEASE).await.unwrap();
+    assert_eq!(ids(claims), [first.run.id]);
+    let mut asked = std::pin::pin!(world.store.claim(&patient, LEASE));
+    let early = futures::future::poll_immediate(&mut asked).await;
+    let third = world
+        .accept(&world.session("third").await, "", "three")
+        .await;
+    let claims = match early {
+        None => asked.await.unwrap(),
+        Some(nothing) => {
+            assert!(nothing.unwrap().is_empty());
+            world.store.claim(&patient, LEASE).await.unwrap()
+        }
+    };
+    assert_eq!(ids(claims), [third]);
 }

@@ -58,9 +58,11 @@ macro_rules! conformance {
             line:
                 claims_follow_priority_then_age
                 a_rest_that_is_over_does_not_go_before_priority
-                an_offer_takes_as_many_runs_as_it_has_slots;
+                an_offer_takes_as_many_runs_as_it_has_slots
+                who_asks_again_gets_what_comes_next;
             needs:
                 a_run_that_needs_something_is_for_who_offers_it
+                a_look_that_found_nothing_hides_nothing_from_another
                 a_session_keeps_its_order_whatever_its_runs_need
                 nobody_else_takes_over_what_needs_something
                 nobody_else_wakes_what_needs_something

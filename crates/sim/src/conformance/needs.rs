@@ -61,6 +61,29 @@ pub async fn a_run_that_needs_something_is_for_who_offers_it(world: &World) {
     assert_eq!(info.unwrap().unwrap().run, taken.run);
 }
 
+/// That one worker found nothing says nothing about another: who offers more and asks right after it has the run at once.
+pub async fn a_look_that_found_nothing_hides_nothing_from_another(world: &World) {
+    let session = world.session("main").await;
+    let gpu = needs(&["gpu"]);
+    let run = accept(world, &session, gpu.clone()).await;
+    let patient = |offers: &Needs| Offer {
+        patience: Duration::from_secs(20),
+        offers: offers.clone(),
+        ..Offer::one(world.worker())
+    };
+    let (less, more) = (patient(&Needs::default()), patient(&gpu));
+    let mut asked = std::pin::pin!(world.store.claim(&less, LEASE));
+    drop(futures::future::poll_immediate(&mut asked).await);
+    let begun = std::time::Instant::now();
+    let claims = world.store.claim(&more, LEASE).await.unwrap();
+    let ids: Vec<RunId> = claims.iter().map(|claim| claim.run.id).collect();
+    assert_eq!(ids, [run]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "only when its patience ended"
+    );
+}
+
 /// A run does not overtake one of its session that waits for another worker.
 pub async fn a_session_keeps_its_order_whatever_its_runs_need(world: &World) {
     let session = world.session("main").await;

@@ -13,7 +13,7 @@ use crate::sql::{Sql, col, json, needs_column, opt};
 use crate::sqlite::message::{self, Place};
 use crate::sqlite::run::LogNo;
 use crate::sqlite::{project, signal, thread};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// Runs that may wait in one session (architecture, section 10).
 const QUEUED_PER_SESSION_MAX: u64 = 32;

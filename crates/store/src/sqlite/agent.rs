@@ -14,7 +14,7 @@ use adjutant_ports::store::{AgentStore, StoreError, Stored};
 use crate::error::Done;
 use crate::sql::{Sql, col, json};
 use crate::sqlite::Sqlite;
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// Agents that stay parsed.
 const CACHED_MAX: usize = 256;

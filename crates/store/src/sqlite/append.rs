@@ -11,8 +11,8 @@ use crate::sqlite::approval;
 use crate::sqlite::project;
 use crate::sqlite::run::{LogNo, head};
 use crate::sqlite::signal;
+use crate::tx::Tx;
 use crate::work::Work;
-use crate::writer::Tx;
 
 pub(crate) fn append(tx: &mut Tx<'_>, work: Work) -> Done<Appended> {
     let Work {

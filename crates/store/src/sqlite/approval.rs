@@ -13,7 +13,7 @@ use adjutant_ports::store::{
 use crate::error::Done;
 use crate::sql::{Sql, col, json, word};
 use crate::sqlite::{Sqlite, audit, money, signal};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 pub(crate) fn insert(tx: &Tx<'_>, question: &Approval) -> Done<()> {
     tx.exec(

@@ -14,7 +14,7 @@ use crate::file;
 use crate::health::Look;
 use crate::sql::{Sql, col, from_json, json};
 use crate::sqlite::{Sqlite, VERIFY_THREAD, verify};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// What the hash of the first record follows.
 pub(crate) const CHAIN_START: &str =

@@ -10,13 +10,14 @@ use adjutant_domain::time::Timestamp;
 use adjutant_ports::store::{Claim, Offer, StoreError, Stored};
 
 use crate::error::Done;
+use crate::job::Found;
 use crate::leases::{LeaseChange, Leases};
 use crate::sql::{Sql, col, json};
 use crate::sqlite::message;
 use crate::sqlite::project;
 use crate::sqlite::run::{LogNo, N_RUN, Raw, head, parse_log, raw_log, run_columns, run_of};
 use crate::sqlite::signal;
-use crate::writer::{Found, Tx};
+use crate::tx::Tx;
 
 /// A claim whose log is still text.
 pub(crate) struct Claimed {
@@ -70,7 +71,10 @@ pub(crate) fn claims(tx: &mut Tx<'_>, offer: &Offer, lease: Duration) -> Done<Fo
     for _ in 0..offer.slots.clamp(1, AT_ONCE_MAX) {
         match claim(tx, offer.worker, &offers, lease)? {
             Some(one) => claimed.push(one),
-            None => break,
+            None => {
+                tx.settle();
+                break;
+            }
         }
     }
     if claimed.is_empty() {
@@ -151,26 +155,39 @@ fn claim(
     let Some(next) = line.into_iter().min_by_key(Candidate::rank) else {
         return Ok(None);
     };
-    let taken = tx.one(
-        concat!(
-            "update runs
-                set status = 'running', detail = ?, fence = fence + 1, worker = ?, due_at = null, meant_for = null,
-                    started_at = coalesce(started_at, ?)
-              where id = ?
-                and status <> 'finished'
-                and fence = ?
-             returning ",
-            run_columns!(),
-            ", fence, n"
-        ),
+    let id = next.id.to_string();
+    let n_taken = tx.exec(
+        "update runs
+            set status = 'running', detail = ?, fence = fence + 1, worker = ?, due_at = null, meant_for = null,
+                started_at = coalesce(started_at, ?)
+          where id = ?
+            and status <> 'finished'
+            and fence = ?",
         params![
             json(&RunStatus::Running)?,
             worker.to_string(),
             tx.now.as_millis(),
-            next.id.to_string(),
+            id,
             next.fence.0,
         ],
-        |row| Ok((run_of(row)?, row.get::<_, u64>(N_RUN)?, LogNo(row.get(N_RUN + 1)?))),
+    )?;
+    if n_taken == 0 {
+        return Ok(None);
+    }
+    let taken = tx.one(
+        concat!(
+            "select ",
+            run_columns!(),
+            ", fence, n from runs where id = ?"
+        ),
+        [id],
+        |row| {
+            Ok((
+                run_of(row)?,
+                row.get::<_, u64>(N_RUN)?,
+                LogNo(row.get(N_RUN + 1)?),
+            ))
+        },
     )?;
     let Some((run, fence, log)) = taken else {
         return Ok(None);
@@ -236,6 +253,15 @@ fn lapsed(tx: &Tx<'_>, offers: &str, now: Timestamp) -> Done<Vec<Candidate>> {
 
 /// The best of those that rest and whose time has come. They have their seats already.
 fn rested(tx: &Tx<'_>, offers: &str, now: Timestamp) -> Done<Option<Candidate>> {
+    // Usually there is none, and to put none in order takes longer than to look.
+    let is_any = tx.one(
+        "select 1 from runs where status = 'parked' and due_at <= ? limit 1",
+        [now.as_millis()],
+        |_row| Ok(()),
+    )?;
+    if is_any.is_none() {
+        return Ok(None);
+    }
     tx.one(
         concat!(
             "select id, priority, ready_at, status, fence from runs
@@ -253,6 +279,15 @@ fn rested(tx: &Tx<'_>, offers: &str, now: Timestamp) -> Done<Option<Candidate>> 
 
 /// The best of those that were given up for this worker. They have their seats already.
 fn meant(tx: &Tx<'_>, offers: &str, worker: WorkerId) -> Done<Option<Candidate>> {
+    let worker = worker.to_string();
+    let is_any = tx.one(
+        "select 1 from runs where meant_for = ? and status = 'parked' limit 1",
+        [&worker],
+        |_row| Ok(()),
+    )?;
+    if is_any.is_none() {
+        return Ok(None);
+    }
     tx.one(
         concat!(
             "select id, priority, ready_at, status, fence from runs
@@ -263,7 +298,7 @@ fn meant(tx: &Tx<'_>, offers: &str, worker: WorkerId) -> Done<Option<Candidate>>
             " order by priority desc, ready_at, id
               limit 1"
         ),
-        named_params! { ":worker": worker.to_string(), ":offers": offers },
+        named_params! { ":worker": worker, ":offers": offers },
         candidate,
     )
 }

@@ -20,7 +20,7 @@ use adjutant_ports::store::{
 use crate::error::{Done, Fault};
 use crate::sql::{Sql, col, json, word};
 use crate::sqlite::{Sqlite, audit, pairing};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 macro_rules! columns {
     () => {

@@ -11,7 +11,7 @@ use adjutant_ports::store::{MemoryStore, Stored};
 use crate::error::Done;
 use crate::sql::{Joined, Sql, col, json, text_query};
 use crate::sqlite::Sqlite;
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 fn scope_text(scope: &MemoryScope) -> String {
     match scope {
@@ -117,6 +117,19 @@ macro_rules! visible {
     };
 }
 
+/// Among so few facts a search takes no longer than handing it to a thread.
+const FEW: u32 = 200;
+
+/// How many facts of everybody there are, since all of them are searched; more than a few are not counted.
+fn count(db: &Connection) -> Done<u32> {
+    let n = db.one(
+        "select count(*) from (select 1 from memories limit ?)",
+        [FEW + 1],
+        |row| row.get(0),
+    )?;
+    Ok(n.unwrap_or_default())
+}
+
 fn recall(
     db: &Connection,
     owner: &OwnerId,
@@ -184,8 +197,13 @@ impl MemoryStore for Sqlite {
             session: session.map(session_scope),
         };
         let now = self.steady.wall();
-        self.read(move |db| recall(db, &owner, &reader, &query, now, limit))
-            .await
+        let n = self.glance(count).await?;
+        let recall = move |db: &Connection| recall(db, &owner, &reader, &query, now, limit);
+        match n {
+            0 => Ok(vec![]),
+            n if n <= FEW => self.glance(recall).await,
+            _ => self.read(recall).await,
+        }
     }
 
     async fn memory(&self, owner: &OwnerId, id: MemoryId) -> Stored<Option<Memory>> {

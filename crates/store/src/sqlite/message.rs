@@ -8,7 +8,7 @@ use adjutant_ports::store::{Hidden, History, HistoryAsk, StoreError};
 
 use crate::error::Done;
 use crate::sql::{Joined, Sql, col, json, opt, text_query, word};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// When a message gets its position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,31 +52,29 @@ fn message_of(row: &Row<'_>) -> rusqlite::Result<Message> {
 
 /// Adds a message to its thread.
 pub(crate) fn insert(tx: &Tx<'_>, owner: &OwnerId, message: &Message, place: Place) -> Done<()> {
+    let thread = message.thread.to_string();
     let step = u64::from(place == Place::Next);
-    let head: u64 = tx
-        .one(
-            "update threads
-                set head = head + ?, messages = messages + 1, updated_at = max(updated_at, ?)
-              where id = ?
-                and owner = ?
-             returning head",
-            params![
-                step,
-                tx.now.as_millis(),
-                message.thread.to_string(),
-                owner.as_str()
-            ],
-            |row| row.get(0),
-        )?
-        .ok_or(StoreError::NotFound { what: "thread" })?;
-    let seq = (place == Place::Next).then_some(head);
+    let n_changed = tx.exec(
+        "update threads
+            set head = head + ?, messages = messages + 1, updated_at = max(updated_at, ?)
+          where id = ?
+            and owner = ?",
+        params![step, tx.now.as_millis(), thread, owner.as_str()],
+    )?;
+    if n_changed == 0 {
+        return Err(StoreError::NotFound { what: "thread" }.into());
+    }
+    let seq = match place {
+        Place::Next => head(tx, &thread)?,
+        Place::Later => None,
+    };
     tx.exec(
         "insert into messages (id, owner, thread, seq, role, parts, run, label, at)
          values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             message.id.to_string(),
             owner.as_str(),
-            message.thread.to_string(),
+            thread,
             seq,
             word(&message.role)?,
             json(&message.parts)?,
@@ -98,15 +96,17 @@ pub(crate) fn place(tx: &Tx<'_>, owner: &OwnerId, id: MessageId) -> Done<()> {
     let Some((n, thread)) = waiting else {
         return Ok(());
     };
-    let head: u64 = tx
-        .one(
-            "update threads set head = head + 1 where id = ? returning head",
-            [&thread],
-            |row| row.get(0),
-        )?
-        .ok_or(StoreError::NotFound { what: "thread" })?;
-    tx.exec("update messages set seq = ? where n = ?", params![head, n])?;
+    tx.exec("update threads set head = head + 1 where id = ?", [&thread])?;
+    let seq = head(tx, &thread)?.ok_or(StoreError::NotFound { what: "thread" })?;
+    tx.exec("update messages set seq = ? where n = ?", params![seq, n])?;
     Ok(())
+}
+
+/// The last position that was given out in a thread.
+fn head(tx: &Tx<'_>, thread: &str) -> Done<Option<u64>> {
+    tx.one("select head from threads where id = ?", [thread], |row| {
+        row.get(0)
+    })
 }
 
 pub(crate) fn exists(db: &Connection, owner: &OwnerId, id: MessageId) -> Done<bool> {

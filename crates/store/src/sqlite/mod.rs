@@ -44,7 +44,8 @@ use crate::lock::Lock;
 use crate::migrate::migrate;
 use crate::reader::Readers;
 use crate::steady::Steady;
-use crate::writer::{Durability, Parts, Tx, Writer, first_cursor};
+use crate::tx::{Durability, Tx};
+use crate::writer::{Parts, Writer, first_cursor};
 
 /// Name of the thread that checks everything.
 pub(crate) const VERIFY_THREAD: &str = "store-verify";

@@ -9,7 +9,7 @@ use adjutant_ports::store::{Cap, CapScope, GroupBy, Spend, StoreError};
 
 use crate::error::Done;
 use crate::sql::Sql;
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// Lines that runs born in one millisecond have room for.
 const LINES_MAX: i64 = 1 << 15;
@@ -55,35 +55,23 @@ pub(crate) fn reserve(
         }
     }
     let [before, behind] = lines_of(run.id);
-    let place: i64 = tx
+    let (id, reservation) = (run.id.to_string(), budget.reservation.to_string());
+    let (last, is_there): (Option<i64>, bool) = tx
         .one(
-            "insert into ledger (place, reservation, owner, run, run_name, session, session_key, agent, day, route,
-                                 reserved, settled, at)
-             select coalesce(max(place), ?1) + 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, ?13
+            "select max(place), count(*) filter (where reservation = ?3 and run = ?4) > 0
                from ledger
-              where place > ?1 and place < ?2
-             having count(*) filter (where reservation = ?3 and run = ?5) = 0
-             returning place",
-            params![
-                before,
-                behind,
-                budget.reservation.to_string(),
-                run.owner.as_str(),
-                run.id.to_string(),
-                run.name(),
-                run.session.to_string(),
-                run.session_key.as_str(),
-                run.agent.as_str(),
-                budget.day,
-                route,
-                budget.reserve.0,
-                tx.now.as_millis(),
-            ],
-            |row| row.get(0),
+              where place > ?1 and place < ?2",
+            params![before, behind, reservation, id],
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?
-        .ok_or_else(|| StoreError::Conflict {
+        .unwrap_or_default();
+    if is_there {
+        return Err(StoreError::Conflict {
             reason: "this reservation is there already".to_owned(),
-        })?;
+        }
+        .into());
+    }
+    let place = last.unwrap_or(before) + 1;
     if behind <= place {
         return Err(StoreError::Full {
             what: "the ledger of this run",
@@ -91,6 +79,25 @@ pub(crate) fn reserve(
         }
         .into());
     }
+    tx.exec(
+        "insert into ledger (place, reservation, owner, run, run_name, session, session_key, agent, day, route, reserved,
+                             settled, at)
+         values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)",
+        params![
+            place,
+            reservation,
+            run.owner.as_str(),
+            id,
+            run.name(),
+            run.session.to_string(),
+            run.session_key.as_str(),
+            run.agent.as_str(),
+            budget.day,
+            route,
+            budget.reserve.0,
+            tx.now.as_millis(),
+        ],
+    )?;
     for window in windows(run, &budget.day) {
         let place = matches!(window, CapScope::Day { .. }).then_some(place);
         tx.exec(
@@ -113,34 +120,43 @@ pub(crate) fn reserve(
 /// Turns a reservation into a ledger line, once: usage is counted once (R6).
 pub(crate) fn settle(tx: &Tx<'_>, run: &Run, line: &LedgerLine) -> Done<()> {
     let [before, behind] = lines_of(run.id);
-    let released: u64 = tx
+    let not_open = || StoreError::Conflict {
+        reason: "this reservation is not open".to_owned(),
+    };
+    let (place, released): (i64, u64) = tx
         .one(
-            "update ledger
-                set settled = 1, cost = ?, input = ?, output = ?, cache_read = ?, cache_write = ?, estimated = ?,
-                    route = ?, at = ?
-              where place > ?
-                and place < ?
-                and reservation = ?
-                and run = ?
-                and settled = 0
-             returning reserved",
+            "select place, reserved from ledger
+              where place > ? and place < ? and reservation = ? and run = ? and settled = 0",
             params![
-                line.cost.micros().map(|micros| micros.0),
-                line.usage.input,
-                line.usage.output,
-                line.usage.cache_read,
-                line.usage.cache_write,
-                line.usage.estimated,
-                line.route,
-                line.at.as_millis(),
                 before,
                 behind,
                 line.reservation.to_string(),
-                run.id.to_string(),
+                run.id.to_string()
             ],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )?
-        .ok_or_else(|| StoreError::Conflict { reason: "this reservation is not open".to_owned() })?;
+        .ok_or_else(not_open)?;
+    let n_settled = tx.exec(
+        "update ledger
+            set settled = 1, cost = ?, input = ?, output = ?, cache_read = ?, cache_write = ?, estimated = ?, route = ?,
+                at = ?
+          where place = ?
+            and settled = 0",
+        params![
+            line.cost.micros().map(|micros| micros.0),
+            line.usage.input,
+            line.usage.output,
+            line.usage.cache_read,
+            line.usage.cache_write,
+            line.usage.estimated,
+            line.route,
+            line.at.as_millis(),
+            place,
+        ],
+    )?;
+    if n_settled == 0 {
+        return Err(not_open().into());
+    }
     for window in windows(run, &line.day) {
         tx.exec(
             "update spend

@@ -15,7 +15,7 @@ use adjutant_ports::store::{NewInvoke, NodeStore, Posted, StoreError, Stored};
 use crate::error::Done;
 use crate::sql::{Sql, col, from_json, json};
 use crate::sqlite::{Sqlite, audit, device};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 macro_rules! columns {
     () => {

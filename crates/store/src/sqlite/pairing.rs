@@ -17,7 +17,7 @@ use crate::error::Done;
 use crate::sql::{Sql, col, json};
 use crate::sqlite::audit;
 use crate::sqlite::device::{admit, conflict};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 macro_rules! columns {
     () => {

@@ -11,7 +11,7 @@ use crate::sql::{Sql, json, opt};
 use crate::sqlite::message::Place;
 use crate::sqlite::run::{LogNo, insert_entry};
 use crate::sqlite::{approval, message, money, signal};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// Writes an entry and its consequences.
 pub(crate) fn write(

@@ -15,8 +15,8 @@ use adjutant_ports::store::{
 use crate::error::Done;
 use crate::sql::{Sql, col, from_json, json};
 use crate::sqlite::{Sqlite, accept, append, claim, signal};
+use crate::tx::Tx;
 use crate::work::Work;
-use crate::writer::Tx;
 
 /// The columns of [`run_of`], in its order.
 macro_rules! run_columns {

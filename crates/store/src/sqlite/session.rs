@@ -13,7 +13,7 @@ use adjutant_ports::store::{Page, SessionPatch, SessionStore, StoreError, Stored
 use crate::error::Done;
 use crate::sql::{Sql, col, opt};
 use crate::sqlite::{Sqlite, message, thread};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// The columns of [`session_of`], in its order.
 macro_rules! columns {

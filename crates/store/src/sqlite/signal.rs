@@ -17,7 +17,7 @@ use crate::sql::{Sql, col, json};
 use crate::sqlite::message::{self, Place};
 use crate::sqlite::run::{LogNo, N_RUN, head, run_columns, run_of};
 use crate::sqlite::{claim, project};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// Signals that one run may have open: a flood of words ends here (R29).
 const SIGNALS_MAX: u64 = 256;

@@ -13,7 +13,7 @@ use crate::error::Done;
 use crate::sql::{Sql, col};
 use crate::sqlite::run::LogNo;
 use crate::sqlite::{Sqlite, message, session};
-use crate::writer::Tx;
+use crate::tx::Tx;
 
 /// The columns of [`thread_of`], in its order.
 macro_rules! columns {

@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::error::Done;
 use crate::sql::Sql;
 use crate::sqlite::message;
-use crate::writer::{Chores, Tx};
+use crate::tx::Tx;
+use crate::writer::Chores;
 
 /// How often old rows are looked for.
 const EVERY: Duration = Duration::from_secs(60 * 60);

@@ -11,8 +11,8 @@ use crate::error::Done;
 use crate::leases::LeaseChange;
 use crate::sql::{Sql, col, json};
 use crate::sqlite::Sqlite;
+use crate::tx::Tx;
 use crate::work::GONE_AFTER;
-use crate::writer::Tx;
 
 #[async_trait]
 impl WorkerStore for Sqlite {
