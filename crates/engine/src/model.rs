@@ -13,7 +13,7 @@ use adjutant_domain::run::{
 };
 use adjutant_ports::bus::{Pulse, PulseKind};
 use adjutant_ports::failpoint::{self, Point};
-use adjutant_ports::provider::{ModelAsk, ModelEnd, ModelEvent, ModelMessage, Route};
+use adjutant_ports::provider::{Asking, ModelAsk, ModelEnd, ModelEvent, ModelMessage, Route};
 
 use crate::context::{self, BYTES_PER_TOKEN, Prefix};
 use crate::drive::{Cx, Halt};
@@ -58,14 +58,16 @@ pub(crate) async fn ask(cx: &mut Cx, state: &mut RunState) -> Result<Option<Outc
         (prefix, context::conversation(cx, room).await?)
     };
     let output_max = state.limits.agent.max_output_tokens;
-    match reserve(cx, state, &route, &prefix, &messages, output_max).await? {
-        Reserved::Go {
-            output_tokens,
-            budget,
-        } => {
-            let ask = to_ask(&route, &prefix, messages, output_tokens);
+    let mut ask = to_ask(&route, &prefix, messages, output_max);
+    match reserve(cx, state, &route, &prefix, &mut ask).await? {
+        Reserved::Go { asking, budget } => {
+            let asked = Request {
+                route: &route,
+                asking,
+                prompt_bytes: prompt_bytes(&ask),
+            };
             let more_routes = (state.route_index as usize) + 1 < routes.len();
-            stream(cx, state, &route, ask, budget, more_routes).await?;
+            stream(cx, state, asked, budget, more_routes).await?;
             Ok(None)
         }
         Reserved::Rest(span) => {
@@ -92,17 +94,13 @@ pub(crate) async fn ask_quietly(
     else {
         return Ok(Asked::NotNow);
     };
-    let Reserved::Go {
-        output_tokens,
-        budget,
-    } = reserve(cx, state, &route, prefix, &messages, output_max).await?
+    let mut ask = to_ask(&route, prefix, messages, output_max);
+    let Reserved::Go { asking, budget } = reserve(cx, state, &route, prefix, &mut ask).await?
     else {
         return Ok(Asked::NotNow);
     };
-    let ask = to_ask(&route, prefix, messages, output_tokens);
     let prompt_bytes = prompt_bytes(&ask);
-    let provider = Arc::clone(&route.provider);
-    let collected = cx.attend(state, collect(provider, ask, |_| {})).await?;
+    let collected = cx.attend(state, collect(asking, |_| {})).await?;
     match collected {
         Some(Ok(end)) => {
             let cost = cost(&route, &end.usage);
@@ -257,15 +255,25 @@ fn to_ask(
     }
 }
 
+/// A request that is written down.
+struct Request<'a> {
+    route: &'a Route,
+    asking: Asking<'a>,
+    prompt_bytes: u64,
+}
+
 async fn stream(
     cx: &mut Cx,
     state: &mut RunState,
-    route: &Route,
-    ask: ModelAsk,
+    request: Request<'_>,
     budget: AskedBudget,
     more_routes: bool,
 ) -> Result<(), Halt> {
-    let bytes = prompt_bytes(&ask);
+    let Request {
+        route,
+        asking,
+        prompt_bytes,
+    } = request;
     let bus = Arc::clone(&cx.deps.bus);
     let (run, session) = (cx.run.id, cx.run.session_key.clone());
     let run_name: Arc<str> = cx.run.name().into();
@@ -282,7 +290,7 @@ async fn stream(
     let heard = cx
         .attend(
             state,
-            collect(Arc::clone(&route.provider), ask, |kind| {
+            collect(asking, |kind| {
                 any = true;
                 pulse(kind);
             }),
@@ -292,7 +300,7 @@ async fn stream(
     match heard {
         Some(Ok(end)) => note_reply(cx, state, route, end, budget),
         Some(Err(broken)) => {
-            let usage = broken.usage(bytes);
+            let usage = broken.usage(prompt_bytes);
             let fault = broken.fault;
             if any {
                 pulse(PulseKind::Reset);
@@ -311,7 +319,7 @@ async fn stream(
             cx.note(state, entry);
         }
         None => {
-            let usage = estimate(bytes, 0);
+            let usage = estimate(prompt_bytes, 0);
             let entry = Entry::ModelFailed {
                 route: route.name.clone(),
                 fault: ModelFault::Cut,
@@ -394,11 +402,7 @@ impl Broken {
 }
 
 /// Reads a stream to its clean end.
-async fn collect(
-    provider: Arc<dyn adjutant_ports::Provider>,
-    ask: ModelAsk,
-    mut hear: impl FnMut(PulseKind),
-) -> Result<ModelEnd, Broken> {
+async fn collect(asking: Asking<'_>, mut hear: impl FnMut(PulseKind)) -> Result<ModelEnd, Broken> {
     let mut heard = 0;
     let mut whole = None;
     let broken = |fault, heard| Broken {
@@ -406,10 +410,7 @@ async fn collect(
         heard,
         usage: None,
     };
-    let mut events = provider
-        .stream(ask)
-        .await
-        .map_err(|fault| broken(fault, 0))?;
+    let mut events = asking.await.map_err(|fault| broken(fault, 0))?;
     while let Some(event) = events.next().await {
         if whole.is_some() {
             // The reply is complete; what is left of the body is only read so that the connection can be used again.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures::future::{join, lazy};
+
 use adjutant_domain::id::ReservationId;
 use adjutant_domain::money::Micros;
 use adjutant_domain::run::{AskedBudget, Entry, FailKind, Outcome, RunState};
 use adjutant_domain::time::Span;
 use adjutant_policy::reservation;
-use adjutant_ports::provider::{ModelMessage, Route};
+use adjutant_ports::provider::{Asking, ModelAsk, Route};
 use adjutant_ports::store::{Cap, CapScope, Rate, StoreError, Take};
 
 use crate::config::Unpriced;
@@ -23,9 +25,10 @@ const BUDGET_REST: Duration = Duration::from_millis(250);
 const BUCKET_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Whether the money for a call is held.
-pub(crate) enum Reserved {
+pub(crate) enum Reserved<'a> {
     Go {
-        output_tokens: u32,
+        /// The request, written down and not yet sent.
+        asking: Asking<'a>,
         budget: AskedBudget,
     },
     Rest(Duration),
@@ -35,15 +38,17 @@ pub(crate) enum Reserved {
 /// Takes from the rate buckets, then writes the intent with its reservation under every cap, in one commit. When the
 /// reservation does not fit, the output is made shorter; when only other runs' reservations are in the way, this one
 /// rests; else the run ends.
-pub(crate) async fn reserve(
+///
+/// The request is written down while the intent is on its way to the disk.
+pub(crate) async fn reserve<'a>(
     cx: &mut Cx,
     state: &mut RunState,
-    route: &Route,
+    route: &'a Route,
     prefix: &Prefix,
-    messages: &[ModelMessage],
-    output_max: u32,
-) -> Result<Reserved, Halt> {
-    let bytes = prefix.bytes + messages_bytes(messages);
+    ask: &mut ModelAsk,
+) -> Result<Reserved<'a>, Halt> {
+    let bytes = prefix.bytes + messages_bytes(&ask.messages);
+    let output_max = ask.max_output_tokens;
     if let Some(refused) =
         take_tokens(cx, &route.name, bytes / 4 + u64::from(output_max) / 4).await?
     {
@@ -60,8 +65,8 @@ pub(crate) async fn reserve(
             reason,
         }));
     }
-    let mut output_tokens = output_max;
     loop {
+        let output_tokens = ask.max_output_tokens;
         let amount = reservation(route.price.as_ref(), bytes, output_tokens);
         let budget = fresh_budget(cx, amount);
         let entry = Entry::ModelAsked {
@@ -69,13 +74,11 @@ pub(crate) async fn reserve(
             route: route.name.clone(),
             budget: budget.clone(),
         };
-        let refusal = match cx.append_under(state, entry, caps.clone()).await? {
-            Ok(()) => {
-                return Ok(Reserved::Go {
-                    output_tokens,
-                    budget,
-                });
-            }
+        let writing = lazy(|_| route.provider.stream(ask));
+        // In this order: what is polled first is under way when the other begins.
+        let (appended, asking) = join(cx.append_under(state, entry, caps.clone()), writing).await;
+        let refusal = match appended? {
+            Ok(()) => return Ok(Reserved::Go { asking, budget }),
             Err(refusal) => refusal,
         };
         let StoreError::Budget { scope, limit, left } = refusal else {
@@ -86,7 +89,7 @@ pub(crate) async fn reserve(
         let fits = u128::from(left.less(prompt).0) * 1_000_000 / u128::from(per_token);
         let fits = u32::try_from(fits).unwrap_or(u32::MAX);
         if OUTPUT_TOKENS_MIN <= fits && fits < output_tokens {
-            output_tokens = fits;
+            ask.max_output_tokens = fits;
             continue;
         }
         return refused(
@@ -107,7 +110,7 @@ async fn refused(
     scope: &str,
     limit: Micros,
     least: Micros,
-) -> Result<Reserved, Halt> {
+) -> Result<Reserved<'static>, Halt> {
     if let Some(cap) = caps.iter().find(|c| c.scope.word() == scope) {
         let spend = cx.deps.store.spend(&cx.run.owner, &cap.scope).await?;
         let only_held = spend.used_micros + least <= cap.limit;
@@ -161,7 +164,7 @@ fn caps(cx: &Cx, state: &RunState) -> Vec<Cap> {
     caps
 }
 
-async fn take_tokens(cx: &Cx, route: &str, amount: u64) -> Result<Option<Reserved>, Halt> {
+async fn take_tokens(cx: &Cx, route: &str, amount: u64) -> Result<Option<Reserved<'static>>, Halt> {
     let owner = cx
         .config
         .owner_rate

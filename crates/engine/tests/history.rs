@@ -5,9 +5,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::future::FutureExt as _;
-use futures::stream::{self, BoxStream, StreamExt as _};
+use futures::stream::{self, StreamExt as _};
 
 use adjutant_domain::id::{AgentId, MessageId, Need, OwnerId, RunId, SessionKey, WorkerId};
 use adjutant_domain::message::{Message, Role, text_of};
@@ -18,7 +17,8 @@ use adjutant_domain::session::Session;
 use adjutant_engine::{Config, Deps, Home, Worker};
 use adjutant_ports::Clock as _;
 use adjutant_ports::provider::{
-    ModelAsk, ModelEnd, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route,
+    Asking, ModelAsk, ModelEnd, ModelEvent, ModelInfo, Models, Provider, ProviderStatus,
+    ReplyStream, Route,
 };
 use adjutant_ports::store::{
     Hidden, RunIndex as _, RunStore as _, SessionStore as _, ThreadStore as _,
@@ -83,12 +83,14 @@ impl Reader {
     }
 }
 
-#[async_trait]
 impl Provider for Reader {
-    async fn stream(
-        &self,
-        ask: ModelAsk,
-    ) -> Result<BoxStream<'static, Result<ModelEvent, ModelFault>>, ModelFault> {
+    fn stream(&self, ask: &ModelAsk) -> Asking<'_> {
+        self.answer(ask.clone()).boxed()
+    }
+}
+
+impl Reader {
+    async fn answer(&self, ask: ModelAsk) -> Result<ReplyStream, ModelFault> {
         let last = ask.messages.last().map(|m| text_of(&m.parts)).unwrap();
         let text = if last.contains("conversation to summarise") {
             let mut seen = self.seen.lock().unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use adjutant_domain::message::{Part, Role};
@@ -89,20 +89,25 @@ pub struct ModelEnd {
     pub usage: Usage,
 }
 
+/// A reply as it comes.
+pub type ReplyStream = BoxStream<'static, Result<ModelEvent, ModelFault>>;
+
+/// A request that is written down. It is sent when this is polled.
+pub type Asking<'a> = BoxFuture<'a, Result<ReplyStream, ModelFault>>;
+
 /// A model API.
 ///
 /// The stream ends after [`ModelEvent::End`] or after an error; an error before any event is a refused request.
 /// Dropping the stream stops the request. Deadlines (connect, first byte, idle, total) are the provider's own.
-#[async_trait]
 pub trait Provider: Send + Sync {
     /// Asks, and streams the reply.
     ///
+    /// The call itself only writes the request down, which takes time with a long conversation: the engine does it while the
+    /// intent to ask is on its way to the disk. Nothing happens outside before the future is polled.
+    ///
     /// # Errors
     /// A [`ModelFault`] says what the caller can do: wait, ask again, fail over, or tell the owner.
-    async fn stream(
-        &self,
-        ask: ModelAsk,
-    ) -> Result<BoxStream<'static, Result<ModelEvent, ModelFault>>, ModelFault>;
+    fn stream(&self, ask: &ModelAsk) -> Asking<'_>;
 }
 
 /// A route: a provider, a model, and what is known about it.

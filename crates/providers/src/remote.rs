@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::FutureExt;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Response, StatusCode};
+use reqwest::{Client, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use adjutant_domain::run::ModelFault;
 use adjutant_ports::Clock;
-use adjutant_ports::provider::{ModelAsk, ModelEvent, Provider};
+use adjutant_ports::provider::{Asking, ModelAsk, ModelEvent, Provider, ReplyStream};
 
 use crate::breaker::{Breaker, Ticket};
 use crate::fault;
@@ -47,14 +46,50 @@ pub(crate) struct RemoteProvider {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-#[async_trait]
 impl Provider for RemoteProvider {
-    async fn stream(
-        &self,
-        ask: ModelAsk,
-    ) -> Result<BoxStream<'static, Result<ModelEvent, ModelFault>>, ModelFault> {
+    fn stream(&self, ask: &ModelAsk) -> Asking<'_> {
+        let written = self.write_down(ask);
+        self.send(written).boxed()
+    }
+}
+
+/// A request as it goes over the wire.
+struct Written {
+    client: Client,
+    request: Request,
+    prompt_bytes: usize,
+}
+
+impl RemoteProvider {
+    fn write_down(&self, ask: &ModelAsk) -> Result<Written, ModelFault> {
+        let body = self.wire.body(ask).map_err(|error| ModelFault::Rejected {
+            text: error.to_string(),
+        })?;
+        let prompt_bytes = body.len();
+        let url = self.wire.url(&self.base, &ask.model);
+        let client = self.http.client(&url)?;
+        let mut request = client
+            .post(url.clone())
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
+            .header(ACCEPT, HeaderValue::from_static("text/event-stream"))
+            .body(body);
+        for (name, value) in self.wire.headers() {
+            request = request.header(*name, *value);
+        }
+        if let Some(key) = &self.key {
+            let (name, value) = self.wire.credential(key);
+            request = request.header(name, value);
+        }
+        Ok(Written {
+            client: client.clone(),
+            request: request.build().map_err(|error| fault_of(&error, &url))?,
+            prompt_bytes,
+        })
+    }
+
+    async fn send(&self, written: Result<Written, ModelFault>) -> Result<ReplyStream, ModelFault> {
         let mut ticket = self.breaker.admit()?;
-        match self.open(&ask).await {
+        match self.open(written).await {
             Ok((response, prompt_bytes, started)) => {
                 let live = Live {
                     response,
@@ -83,33 +118,21 @@ impl Provider for RemoteProvider {
             }
         }
     }
-}
 
-impl RemoteProvider {
     /// Sends the request and reads as far as the head of the answer.
-    async fn open(&self, ask: &ModelAsk) -> Result<(Response, usize, Instant), ModelFault> {
-        let body = self.wire.body(ask).map_err(|error| ModelFault::Rejected {
-            text: error.to_string(),
-        })?;
-        let prompt_bytes = body.len();
-        let url = self.wire.url(&self.base, &ask.model);
-        let mut request = self
-            .http
-            .client(&url)?
-            .post(url.clone())
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .header(ACCEPT, HeaderValue::from_static("text/event-stream"))
-            .body(body);
-        for (name, value) in self.wire.headers() {
-            request = request.header(*name, *value);
-        }
-        if let Some(key) = &self.key {
-            let (name, value) = self.wire.credential(key);
-            request = request.header(name, value);
-        }
+    async fn open(
+        &self,
+        written: Result<Written, ModelFault>,
+    ) -> Result<(Response, usize, Instant), ModelFault> {
+        let Written {
+            client,
+            request,
+            prompt_bytes,
+        } = written?;
+        let url = request.url().clone();
         let started = Instant::now();
         let patience = started + self.deadlines.first_byte.min(self.deadlines.total);
-        let response = match timeout_at(patience, request.send()).await {
+        let response = match timeout_at(patience, client.execute(request)).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(fault_of(&error, &url)),
             Err(_elapsed) => return Err(ModelFault::TimedOut),

@@ -53,7 +53,7 @@ async fn a_word_is_handed_on_before_the_next_one_is_written() {
     });
     let models = registry("openai", &url, "");
     let route = models.route("openai").unwrap();
-    let mut stream = route.provider.stream(ask("m", "count")).await.unwrap();
+    let mut stream = route.provider.stream(&ask("m", "count")).await.unwrap();
     let first = tokio::time::timeout(Duration::from_secs(20), stream.next())
         .await
         .unwrap();

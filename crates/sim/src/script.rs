@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt as _};
+use futures::FutureExt as _;
+use futures::stream::{self, StreamExt as _};
 
 use adjutant_domain::id::CallId;
 use adjutant_domain::label::{Label, Origin};
@@ -19,7 +20,8 @@ use adjutant_ports::files::{
     FileContent, FileError, FileStat, Files, Listing, WalkLimits, WriteMode, Written,
 };
 use adjutant_ports::provider::{
-    ModelAsk, ModelCall, ModelEnd, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route,
+    Asking, ModelAsk, ModelCall, ModelEnd, ModelEvent, ModelInfo, Models, Provider, ProviderStatus,
+    ReplyStream, Route,
 };
 use adjutant_ports::{Clock, Tool, ToolCx, ToolError};
 
@@ -236,12 +238,14 @@ fn is_fenced(text: &str) -> bool {
 
 struct ScriptProvider(Arc<Script>);
 
-#[async_trait]
 impl Provider for ScriptProvider {
-    async fn stream(
-        &self,
-        ask: ModelAsk,
-    ) -> Result<BoxStream<'static, Result<ModelEvent, ModelFault>>, ModelFault> {
+    fn stream(&self, ask: &ModelAsk) -> Asking<'_> {
+        self.answer(ask.clone()).boxed()
+    }
+}
+
+impl ScriptProvider {
+    async fn answer(&self, ask: ModelAsk) -> Result<ReplyStream, ModelFault> {
         let script = &self.0;
         for part in ask.messages.iter().flat_map(|m| &m.parts) {
             if let Part::Text { text } | Part::ToolResult { text, .. } = part

@@ -5,10 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -30,7 +28,7 @@ use adjutant_ports::clock::{Clock, Entropy};
 use adjutant_ports::config::{ConfigChange, ConfigDoor, ConfigFault, Explained};
 use adjutant_ports::files::{FileError, FileScope, Files};
 use adjutant_ports::provider::{
-    ModelAsk, ModelEvent, ModelInfo, Models, Provider, ProviderStatus, Route,
+    Asking, ModelAsk, ModelInfo, Models, Provider, ProviderStatus, Route,
 };
 use adjutant_ports::store::{Append, Claim, Offer, Store};
 use adjutant_store::{LocalBus, Sqlite};
@@ -75,13 +73,9 @@ impl Entropy for Dice {
 
 struct NoProvider;
 
-#[async_trait]
 impl Provider for NoProvider {
-    async fn stream(
-        &self,
-        _ask: ModelAsk,
-    ) -> Result<BoxStream<'static, Result<ModelEvent, ModelFault>>, ModelFault> {
-        Err(ModelFault::TimedOut)
+    fn stream(&self, _ask: &ModelAsk) -> Asking<'_> {
+        std::future::ready(Err(ModelFault::TimedOut)).boxed()
     }
 }
 

@@ -6,12 +6,12 @@
 mod sentence;
 mod turn;
 
-use async_trait::async_trait;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::FutureExt as _;
+use futures::stream::{self, StreamExt as _};
 
 use adjutant_domain::money::Usage;
-use adjutant_domain::run::{ModelFault, StopReason};
-use adjutant_ports::provider::{ModelAsk, ModelCall, ModelEnd, ModelEvent, Provider};
+use adjutant_domain::run::StopReason;
+use adjutant_ports::provider::{Asking, ModelAsk, ModelCall, ModelEnd, ModelEvent, Provider};
 
 use crate::reply::estimate;
 
@@ -26,13 +26,9 @@ pub const LABEL: &str = "[offline responder]";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Offline;
 
-#[async_trait]
 impl Provider for Offline {
-    async fn stream(
-        &self,
-        ask: ModelAsk,
-    ) -> Result<BoxStream<'static, Result<ModelEvent, ModelFault>>, ModelFault> {
-        let turn = turn::answer(&ask);
+    fn stream(&self, ask: &ModelAsk) -> Asking<'_> {
+        let turn = turn::answer(ask);
         let text = format!("{LABEL} {}", turn.text);
         let mut events: Vec<ModelEvent> = text
             .split_inclusive([' ', '\n'])
@@ -54,7 +50,7 @@ impl Provider for Offline {
             StopReason::ToolUse
         };
         let usage = Usage {
-            input: estimate(turn::prompt_bytes(&ask)),
+            input: estimate(turn::prompt_bytes(ask)),
             output: estimate(said),
             estimated: true,
             ..Usage::default()
@@ -66,7 +62,8 @@ impl Provider for Offline {
             stop,
             usage,
         }));
-        Ok(stream::iter(events.into_iter().map(Ok)).boxed())
+        let reply = stream::iter(events.into_iter().map(Ok)).boxed();
+        std::future::ready(Ok(reply)).boxed()
     }
 }
 

@@ -203,7 +203,7 @@ fn ask(messages: Vec<ModelMessage>, tools: &[&str]) -> ModelAsk {
 
 fn reply(ask: ModelAsk) -> (Vec<ModelEvent>, ModelEnd) {
     let events: Vec<ModelEvent> = futures::executor::block_on(async {
-        let stream = Offline.stream(ask).await.unwrap();
+        let stream = Offline.stream(&ask).await.unwrap();
         stream.map(Result::unwrap).collect().await
     });
     let Some(ModelEvent::End(end)) = events.last().cloned() else {

@@ -254,7 +254,7 @@ pub async fn run(
 ) -> (Vec<ModelEvent>, Option<ModelFault>) {
     let route = models.route(route).unwrap();
     let mut events = Vec::new();
-    match route.provider.stream(ask).await {
+    match route.provider.stream(&ask).await {
         Err(fault) => return (events, Some(fault)),
         Ok(mut stream) => {
             while let Some(item) = stream.next().await {
