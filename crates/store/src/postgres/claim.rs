@@ -117,6 +117,7 @@ const CLAIM: &str = concat!(
 );
 
 /// What a request brings with it.
+#[derive(Clone)]
 struct Wish {
     worker: WorkerId,
     /// As JSON.
@@ -178,9 +179,12 @@ async fn take(inner: &Inner, wish: &Wish, slots: u32) -> Stored<Vec<Claim>> {
     let mut claims = Vec::new();
     while claims.len() < slots as usize {
         let claim = inner
-            .transaction(&Who::Queue, Durability::Flushed, wish, |tx, wish| {
-                Box::pin(claim(tx, wish))
-            })
+            .transaction(
+                &Who::Queue,
+                Durability::Flushed,
+                wish.clone(),
+                |tx, wish| Box::pin(claim(tx, wish)),
+            )
             .await;
         match claim {
             Ok(Some(claim)) => claims.push(claim),

@@ -22,6 +22,7 @@ mod error;
 mod event;
 mod feed;
 mod index;
+mod job;
 mod listen;
 mod memory;
 mod message;
@@ -59,6 +60,7 @@ use crate::config::Config;
 pub(crate) use address::{APPLICATION, Address};
 use error::Done;
 pub(crate) use error::{Fault, chain};
+use job::{Job, Op};
 use row::Value;
 pub(crate) use tx::Who;
 use tx::{Durability, Said, Times, Tx};
@@ -239,10 +241,16 @@ impl Postgres {
         A: Send + Sync + 'static,
         T: Send + 'static,
     {
+        let op = Op::new(args, work);
+        self.run(who, Arc::clone(&op) as _).await?;
+        op.take().ok_or_else(|| lost().into_store())
+    }
+
+    async fn run(&self, who: Who, job: Arc<dyn Job>) -> Stored<()> {
         let inner = Arc::clone(&self.inner);
         self.spawned(async move {
             inner
-                .transaction(&who, Durability::Flushed, &args, work)
+                .run(&who, Durability::Flushed, &*job)
                 .await
                 .map_err(Fault::into_store)
         })
@@ -305,6 +313,11 @@ pub(crate) fn pool(address: &Address, connections: u32) -> Pool {
     }
 }
 
+/// A transaction was committed whose work gave nothing, which cannot be.
+fn lost() -> Fault {
+    Fault::Unreadable("the work of a transaction left no value".to_owned())
+}
+
 /// A connection that goes back to the pool only when it is known to be outside of any transaction.
 struct Lent(Option<Object>);
 
@@ -328,42 +341,46 @@ impl Inner {
         &self,
         who: &Who,
         durability: Durability,
-        args: &A,
-        work: impl for<'a> Fn(&'a mut Tx<'_>, &'a A) -> BoxFuture<'a, Done<T>>,
-    ) -> Done<T> {
+        args: A,
+        work: impl for<'a> Fn(&'a mut Tx<'_>, &'a A) -> BoxFuture<'a, Done<T>> + Send + Sync,
+    ) -> Done<T>
+    where
+        A: Send + Sync,
+        T: Send,
+    {
+        let op = Op::new(args, work);
+        self.run(who, durability, &*op).await?;
+        op.take().ok_or_else(lost)
+    }
+
+    async fn run(&self, who: &Who, durability: Durability, job: &dyn Job) -> Done<()> {
         let mut patience = Patience::new();
         loop {
-            match self.attempt(who, durability, args, &work).await {
-                Ok((value, said)) => {
+            match self.attempt(who, durability, job).await {
+                Ok(said) => {
                     self.bus.told(said);
-                    return Ok(value);
+                    return Ok(());
                 }
                 Err(fault) => patience.wait_or(fault).await?,
             }
         }
     }
 
-    async fn attempt<A, T>(
-        &self,
-        who: &Who,
-        durability: Durability,
-        args: &A,
-        work: &impl for<'a> Fn(&'a mut Tx<'_>, &'a A) -> BoxFuture<'a, Done<T>>,
-    ) -> Done<(T, Said)> {
+    async fn attempt(&self, who: &Who, durability: Durability, job: &dyn Job) -> Done<Said> {
         let lent = Lent(Some(self.pool.get().await?));
         let Some(client) = lent.0.as_deref() else {
             return Err(Fault::Again);
         };
         let mut tx = Tx::new(client, &self.times, &*self.entropy, who, durability);
-        let done = match work(&mut tx, args).await {
-            Ok(value) => tx.commit().await.map(|()| value),
+        let done = match job.run(&mut tx).await {
+            Ok(()) => tx.commit().await,
             Err(fault) => Err(fault),
         };
         let fault = match done {
-            Ok(value) => {
+            Ok(()) => {
                 let said = tx.into_said();
                 lent.give_back();
-                return Ok((value, said));
+                return Ok(said);
             }
             Err(fault) => fault,
         };

@@ -42,7 +42,7 @@ impl Check {
 
 pub(crate) async fn verify(inner: &Inner) -> Done<VerifyReport> {
     inner
-        .transaction(&Who::Auditor, Durability::Relaxed, &(), |tx, ()| {
+        .transaction(&Who::Auditor, Durability::Relaxed, (), |tx, ()| {
             Box::pin(all(tx))
         })
         .await
