@@ -1,8 +1,11 @@
-//! Builds the A2UI renderer from the npm registry where there is Node, and packs it into this crate. Without Node, or
-//! without a network, the crate is built all the same; its page then says how to get the renderer.
+//! Packs what this crate carries: the description of the methods, and the A2UI renderer.
+//!
+//! The renderer is built from the npm registry where there is Node. Without Node, or without a network, the crate is built all
+//! the same; its page then says how to get the renderer.
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -18,13 +21,18 @@ const INPUTS: [&str; 5] = [
     "src/v09.js",
 ];
 
+/// The methods, from this crate; ten times smaller when packed.
+const OPENRPC: &str = "../../schema/openrpc.json";
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let package = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join(PACKAGE);
+    let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    pack(&here.join(OPENRPC), &out.join("openrpc.json.gz"))?;
+    let package = here.join(PACKAGE);
     for input in INPUTS {
         println!("cargo::rerun-if-changed={}", package.join(input).display());
     }
     println!("cargo::rerun-if-env-changed=ADJUTANT_NO_NPM");
-    let out = PathBuf::from(env::var("OUT_DIR")?);
     let parts = match build(&package, &out.join("a2ui")) {
         Ok(parts) => parts,
         Err(reason) => {
@@ -45,6 +53,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     text.push_str("];\n");
     fs::write(out.join("renderer.rs"), text)?;
+    Ok(())
+}
+
+fn pack(file: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed={}", file.display());
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(&fs::read(file)?)?;
+    fs::write(to, packed.finish()?)?;
     Ok(())
 }
 

@@ -130,8 +130,9 @@ impl Client {
             reason: error.to_string(),
         })?;
         let repeat = repeat_of(M::NAME, &params);
-        let value = self.send(M::NAME, params, repeat, timeout).await?;
-        read(M::NAME, value)
+        // In a box: what waits for the answer is compiled once and not for every method.
+        let sent = Box::pin(self.send(M::NAME, params, repeat, timeout));
+        read(M::NAME, sent.await?)
     }
 
     /// Calls a method by name.

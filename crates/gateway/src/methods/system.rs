@@ -1,7 +1,9 @@
 //! `health`, `status`, `events.*`, `rpc.discover`, `verify.run`, `audit.list`.
 
+use std::io::Read as _;
 use std::sync::atomic::Ordering;
 
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use adjutant_domain::code::Code;
@@ -102,13 +104,17 @@ impl Handle<EventsSubscribe> for Core {
     }
 }
 
-/// As it was drawn from the method table: the program does not carry what draws it.
-const OPENRPC: &str = include_str!("../../../../schema/openrpc.json");
+/// As it was drawn from the method table, packed with gzip: the program does not carry what draws it.
+const OPENRPC: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openrpc.json.gz"));
 
 impl Handle<RpcDiscover> for Core {
     async fn handle(&self, _caller: &Caller, _params: NoParams) -> Result<Value, Fault> {
-        let mut document: Value = serde_json::from_str(OPENRPC)
-            .map_err(|error| Fault::new(Code::Internal, error.to_string()))?;
+        let broken = |error: &dyn std::error::Error| Fault::new(Code::Internal, error.to_string());
+        let mut text = String::new();
+        GzDecoder::new(OPENRPC)
+            .read_to_string(&mut text)
+            .map_err(|error| broken(&error))?;
+        let mut document: Value = serde_json::from_str(&text).map_err(|error| broken(&error))?;
         document["info"]["version"] = self.deps.version.clone().into();
         Ok(document)
     }
