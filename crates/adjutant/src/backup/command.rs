@@ -8,8 +8,8 @@ use adjutant_cli::{
 use adjutant_ports::clock::Clock as _;
 use async_trait::async_trait;
 
-use super::error::failure;
-use super::{Image, Manifest, Workspaces, create, restore, rows};
+use super::error::{BackupError, failure};
+use super::{Image, Manifest, Order, Workspaces, make, restore, rows};
 use crate::daemon::{Life, life};
 use crate::doors::SystemClock;
 use crate::host::Machine;
@@ -42,22 +42,28 @@ impl Backups for Machine {
         } else {
             Workspaces::With
         };
-        let to = file.clone();
-        let (manifest, image) = match server {
+        let mut stop = std::pin::pin!(db::interrupted());
+        let (manifest, store) = match server {
             Some(options) => {
-                let (database, rows) = rows::save(&home, &file, options, now)
-                    .await
-                    .map_err(|error| failure(&error))?;
+                let saved = tokio::select! {
+                    biased;
+                    () = &mut stop => Err(BackupError::Interrupted),
+                    saved = rows::save(&home, &file, options, now) => saved,
+                };
+                let (database, rows) = saved.map_err(|error| failure(&error))?;
                 (Manifest::of_rows(now, database), Image::Rows(rows))
             }
             None => (Manifest::new(now), Image::File),
         };
         let database = manifest.database.clone();
-        let work = move || create(&home, &to, workspaces, &manifest, &image);
-        let made = tokio::task::spawn_blocking(work)
-            .await
-            .map_err(|error| Failure::new(Exit::Failed, "INTERNAL", error.to_string()))?
-            .map_err(|error| failure(&error))?;
+        let order = Order {
+            home,
+            file: file.clone(),
+            workspaces,
+            manifest,
+            store,
+        };
+        let made = make(order, stop).await.map_err(|error| failure(&error))?;
         Ok(BackupDone {
             file: std::path::absolute(&file).unwrap_or(file),
             files: made.files,

@@ -11,8 +11,10 @@ mod restore;
 mod rows;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -95,15 +97,44 @@ fn check(home: &Path, file: &Path) -> Result<PathBuf, BackupError> {
     Ok(file)
 }
 
-/// Writes an archive of `home` with this image of the store to `file`. Nothing is at `file` before it is complete and on the
-/// disk.
-fn create(
-    home: &Path,
-    file: &Path,
+/// What is to be archived, and where.
+struct Order {
+    home: PathBuf,
+    file: PathBuf,
     workspaces: Workspaces,
-    manifest: &Manifest,
-    store: &Image,
-) -> Result<Made, BackupError> {
+    manifest: Manifest,
+    store: Image,
+}
+
+/// [`create`], until `stop`: what was begun is taken away before this returns.
+async fn make(order: Order, stop: impl Future<Output = ()>) -> Result<Made, BackupError> {
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let mut making = tokio::task::spawn_blocking({
+        let is_stopped = Arc::clone(&is_stopped);
+        move || create(&order, &is_stopped)
+    });
+    let made = tokio::select! {
+        biased;
+        () = stop => {
+            is_stopped.store(true, Ordering::Relaxed);
+            making.await
+        }
+        made = &mut making => made,
+    };
+    made.map_err(|error| BackupError::Unchecked {
+        reason: error.to_string(),
+    })?
+}
+
+/// Writes an archive. Nothing is at its place before it is complete and on the disk.
+fn create(order: &Order, is_stopped: &AtomicBool) -> Result<Made, BackupError> {
+    let Order {
+        home,
+        file,
+        workspaces,
+        manifest,
+        store,
+    } = order;
     if matches!(store, Image::File) && !home.join(adjutant_store::FILE_NAME).exists() {
         return Err(BackupError::NoStore {
             home: home.to_owned(),
@@ -126,10 +157,12 @@ fn create(
         tar: tar::Builder::new(io::BufWriter::new(out)),
         at: manifest.at,
         files: 0,
+        is_stopped,
     };
     archive.manifest(manifest, partial.path())?;
     archive.file(image.path(), Path::new(name))?;
-    archive.folder(home, Path::new(""), workspaces, 0)?;
+    archive.folder(home, Path::new(""), *workspaces, 0)?;
+    archive.go_on()?;
     let files = archive.files;
     let out = archive.tar.into_inner().map_err(wrong())?;
     let out = out
@@ -160,13 +193,36 @@ impl Manifest {
     }
 }
 
-struct Archive<W: io::Write> {
+struct Archive<'a, W: io::Write> {
     tar: tar::Builder<W>,
     at: Timestamp,
     files: u64,
+    is_stopped: &'a AtomicBool,
 }
 
-impl<W: io::Write> Archive<W> {
+/// What is read until somebody stops it.
+struct Until<'a, R> {
+    inner: R,
+    is_stopped: &'a AtomicBool,
+}
+
+impl<R: Read> Read for Until<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return Err(io::Error::other("stopped"));
+        }
+        self.inner.read(into)
+    }
+}
+
+impl<W: io::Write> Archive<'_, W> {
+    fn go_on(&self) -> Result<(), BackupError> {
+        if self.is_stopped.load(Ordering::Relaxed) {
+            return Err(BackupError::Interrupted);
+        }
+        Ok(())
+    }
+
     fn manifest(&mut self, manifest: &Manifest, path: &Path) -> Result<(), BackupError> {
         let text = serde_json::to_vec_pretty(manifest)
             .map_err(|error| io_error(path)(io::Error::other(error)))?;
@@ -191,10 +247,13 @@ impl<W: io::Write> Archive<W> {
         let bytes = metadata.len();
         let mut header = self.header(bytes, platform::mode(&metadata).unwrap_or(0o600));
         // Somebody may be writing to it: what the header promised is what comes.
-        let content = file.chain(io::repeat(0)).take(bytes);
-        self.tar
-            .append_data(&mut header, name, content)
-            .map_err(io_error(from))?;
+        let content = Until {
+            inner: file.chain(io::repeat(0)).take(bytes),
+            is_stopped: self.is_stopped,
+        };
+        let added = self.tar.append_data(&mut header, name, content);
+        self.go_on()?;
+        added.map_err(io_error(from))?;
         self.files += 1;
         Ok(())
     }

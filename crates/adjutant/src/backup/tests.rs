@@ -44,6 +44,22 @@ fn manifest() -> Manifest {
     Manifest::new(Timestamp::from_millis(1_700_000_000_000))
 }
 
+static GOING: AtomicBool = AtomicBool::new(false);
+
+fn order(home: &Path, file: &Path, workspaces: Workspaces) -> Order {
+    Order {
+        home: home.to_owned(),
+        file: file.to_owned(),
+        workspaces,
+        manifest: manifest(),
+        store: Image::File,
+    }
+}
+
+fn back_up(home: &Path, file: &Path, workspaces: Workspaces) -> Result<Made, BackupError> {
+    create(&order(home, file, workspaces), &GOING)
+}
+
 async fn restore(
     home: &Path,
     file: &Path,
@@ -57,7 +73,7 @@ async fn what_is_taken_while_the_store_is_in_use_comes_back_whole() {
     // covers: R23
     let (dir, home, store) = home().await;
     let file = dir.path().join("a.tar");
-    let made = create(&home, &file, Workspaces::With, &manifest(), &Image::File).unwrap();
+    let made = back_up(&home, &file, Workspaces::With).unwrap();
     assert_eq!(made.files, 3);
     seat(&store, "agent:main:later").await;
     drop(store);
@@ -84,17 +100,11 @@ async fn what_is_taken_while_the_store_is_in_use_comes_back_whole() {
 async fn workspaces_can_stay_behind_and_nothing_is_overwritten() {
     let (dir, home, _store) = home().await;
     let file = dir.path().join("a.tar");
-    let made = create(&home, &file, Workspaces::Without, &manifest(), &Image::File).unwrap();
+    let made = back_up(&home, &file, Workspaces::Without).unwrap();
     assert_eq!(made.files, 2);
-    let again = create(&home, &file, Workspaces::With, &manifest(), &Image::File);
+    let again = back_up(&home, &file, Workspaces::With);
     assert!(matches!(again, Err(BackupError::Exists { .. })));
-    let inside = create(
-        &home,
-        &home.join("b.tar"),
-        Workspaces::With,
-        &manifest(),
-        &Image::File,
-    );
+    let inside = back_up(&home, &home.join("b.tar"), Workspaces::With);
     assert!(matches!(inside, Err(BackupError::Inside { .. })));
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
     assert_eq!(left.len(), 2, "no scraps: {left:?}");
@@ -104,7 +114,7 @@ async fn workspaces_can_stay_behind_and_nothing_is_overwritten() {
 async fn a_store_that_is_in_use_is_not_replaced() {
     let (dir, home, _store) = home().await;
     let file = dir.path().join("a.tar");
-    create(&home, &file, Workspaces::With, &manifest(), &Image::File).unwrap();
+    back_up(&home, &file, Workspaces::With).unwrap();
     let refused = restore(&home, &file, None).await;
     assert!(
         matches!(refused, Err(BackupError::Store(OpenError::Locked(_)))),
@@ -119,6 +129,7 @@ fn archive(path: &Path, entries: &[(&str, tar::EntryType)]) {
         tar: tar::Builder::new(File::create(path).unwrap()),
         at: Timestamp::default(),
         files: 0,
+        is_stopped: &GOING,
     };
     archive.manifest(&manifest(), path).unwrap();
     for (name, kind) in entries {
@@ -170,7 +181,7 @@ async fn a_damaged_store_is_not_put_in_place() {
     drop(store);
     let file = dir.path().join("a.tar");
     fs::write(home.join("filler"), vec![0; 4096]).unwrap();
-    create(&home, &file, Workspaces::With, &manifest(), &Image::File).unwrap();
+    back_up(&home, &file, Workspaces::With).unwrap();
     let mut bytes = fs::read(&file).unwrap();
     // Within the pages of the store, behind its header.
     bytes[4_096..40_960].fill(0x5a);
@@ -193,7 +204,7 @@ fn names(folder: &Path) -> Vec<String> {
 async fn a_dry_run_refuses_what_a_restore_refuses_and_leaves_nothing() {
     let (dir, home, store) = home().await;
     let (file, bad) = (dir.path().join("a.tar"), dir.path().join("bad.tar"));
-    create(&home, &file, Workspaces::With, &manifest(), &Image::File).unwrap();
+    back_up(&home, &file, Workspaces::With).unwrap();
     let in_use = rehearse(&home, &file, None, pending::<()>).await;
     assert!(
         matches!(in_use, Err(BackupError::Store(OpenError::Locked(_)))),
@@ -224,11 +235,26 @@ async fn a_dry_run_refuses_what_a_restore_refuses_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_backup_that_is_stopped_leaves_nothing() {
+    let (dir, home, _store) = home().await;
+    let file = dir.path().join("a.tar");
+    let order = || order(&home, &file, Workspaces::With);
+    let stopped = make(order(), ready(())).await;
+    assert!(
+        matches!(stopped, Err(BackupError::Interrupted)),
+        "{stopped:?}"
+    );
+    assert_eq!(names(dir.path()), ["home"]);
+    assert!(make(order(), pending::<()>()).await.is_ok());
+    assert_eq!(names(dir.path()), ["a.tar", "home"]);
+}
+
+#[tokio::test]
 async fn a_restore_that_is_stopped_changes_nothing() {
     let (dir, home, store) = home().await;
     drop(store);
     let file = dir.path().join("a.tar");
-    create(&home, &file, Workspaces::With, &manifest(), &Image::File).unwrap();
+    back_up(&home, &file, Workspaces::With).unwrap();
     fs::write(home.join("token"), "another").unwrap();
     let stopped = restore::restore(&home, &file, None, || ready(())).await;
     assert!(
