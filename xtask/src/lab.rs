@@ -8,17 +8,19 @@ use anyhow::{Context as _, Result, bail};
 use crate::tree;
 
 /// Builds these packages in release. Returns where the programs are.
+///
+/// One after the other: built together, each has the features of libraries that the other asks for, and what is measured is
+/// not what people build.
 pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     let root = tree::root();
-    let mut command = Command::new(env!("CARGO"));
-    command
-        .current_dir(root)
-        .args(["build", "--release", "--locked"]);
     for package in packages {
-        command.args(["--package", package]);
-    }
-    if !command.status().context("cargo build")?.success() {
-        bail!("the release build failed");
+        let built = Command::new(env!("CARGO"))
+            .current_dir(root)
+            .args(["build", "--release", "--locked", "--package", package])
+            .status();
+        if !built.context("cargo build")?.success() {
+            bail!("the release build of {package} failed");
+        }
     }
     Ok(folder(root))
 }
