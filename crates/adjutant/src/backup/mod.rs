@@ -108,22 +108,35 @@ struct Order {
 
 /// [`create`], until `stop`: what was begun is taken away before this returns.
 async fn make(order: Order, stop: impl Future<Output = ()>) -> Result<Made, BackupError> {
+    let work = move |is_stopped: &AtomicBool| create(&order, is_stopped);
+    let (made, _is_stopped) = until_stopped(stop, work).await;
+    made
+}
+
+/// Does `work` on a thread of its own, tells it when to stop, and waits for it in any case, since it writes. Also whether it
+/// was told to stop; it may have come to its end all the same.
+async fn until_stopped<T: Send + 'static>(
+    stop: impl Future<Output = ()>,
+    work: impl FnOnce(&AtomicBool) -> Result<T, BackupError> + Send + 'static,
+) -> (Result<T, BackupError>, bool) {
     let is_stopped = Arc::new(AtomicBool::new(false));
-    let mut making = tokio::task::spawn_blocking({
+    let mut working = tokio::task::spawn_blocking({
         let is_stopped = Arc::clone(&is_stopped);
-        move || create(&order, &is_stopped)
+        move || work(&is_stopped)
     });
-    let made = tokio::select! {
+    let done = tokio::select! {
         biased;
         () = stop => {
             is_stopped.store(true, Ordering::Relaxed);
-            making.await
+            working.await
         }
-        made = &mut making => made,
+        done = &mut working => done,
     };
-    made.map_err(|error| BackupError::Unchecked {
+    let panicked = |error: tokio::task::JoinError| BackupError::Unchecked {
         reason: error.to_string(),
-    })?
+    };
+    let done = done.map_err(panicked).flatten();
+    (done, is_stopped.load(Ordering::Relaxed))
 }
 
 /// Writes an archive. Nothing is at its place before it is complete and on the disk.

@@ -15,7 +15,9 @@ use adjutant_store::{Config, LocalBus, Lock, OpenError, Sqlite};
 
 use super::error::{BackupError, io_error, must_be_whole};
 use super::rows::{self, Rows};
-use super::{FORMAT_FILE, FORMAT_ROWS, MANIFEST, MANIFEST_BYTES_MAX, Manifest, ROWS_NAME};
+use super::{
+    FORMAT_FILE, FORMAT_ROWS, MANIFEST, MANIFEST_BYTES_MAX, Manifest, ROWS_NAME, until_stopped,
+};
 use crate::doors::{OsEntropy, SystemClock};
 use crate::scrap::{beside, private_file, with_suffix};
 use crate::{daemon, platform};
@@ -127,25 +129,13 @@ async fn prepare<S: Future<Output = ()>>(
     stop: &impl Fn() -> S,
 ) -> Result<Ready, BackupError> {
     let staging = Staging::make(beside(home, "restoring"))?;
-    let is_stopped = Arc::new(AtomicBool::new(false));
-    let mut unpacking = tokio::task::spawn_blocking({
-        let (file, into, is_stopped) =
-            (file.to_owned(), staging.0.clone(), Arc::clone(&is_stopped));
-        move || unpack(&file, &into, &is_stopped)
-    });
-    let unpacked = tokio::select! {
-        biased;
-        () = stop() => {
-            is_stopped.store(true, Ordering::Relaxed);
-            // It writes into the folder that is to go.
-            drop(unpacking.await);
-            return Err(BackupError::Interrupted);
-        }
-        unpacked = &mut unpacking => unpacked,
-    };
-    let (manifest, files) = unpacked.map_err(|error| BackupError::Unchecked {
-        reason: error.to_string(),
-    })??;
+    let (from, into) = (file.to_owned(), staging.0.clone());
+    let work = move |is_stopped: &AtomicBool| unpack(&from, &into, is_stopped);
+    let (unpacked, is_stopped) = until_stopped(stop(), work).await;
+    if is_stopped {
+        return Err(BackupError::Interrupted);
+    }
+    let (manifest, files) = unpacked?;
     let checked = async {
         if manifest.format == FORMAT_ROWS {
             return rows::prepare(file, &staging.0, database).await.map(Some);
